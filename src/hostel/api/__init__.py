@@ -1,0 +1,1 @@
+"""The control API: one table of calls over the control socket; the command line is its client."""

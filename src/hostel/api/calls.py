@@ -1,0 +1,100 @@
+"""The calls that the control socket answers: their arguments and what their answers look like. The one table of them.
+
+Pure: a message in, checked arguments or ``PeerError`` out. What a call does is the manager's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from hostel.api.views import LogsView, RemovedView, StatusView
+from hostel.errors import PeerError
+
+_CONFIG = ConfigDict(extra="forbid")
+Names = Annotated[list[str], Field(description="names of sites")]
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class StatusArguments:
+    """Which sites; none means all."""
+
+    sites: Names = Field(default_factory=list)
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class OrderArguments:
+    """Which sites, and whether to wait for them."""
+
+    sites: Names = Field(default_factory=list)
+    all: Annotated[bool, Field(description="every site, whatever sites says")] = False
+    wait: Annotated[bool, Field(description="answer when the order is carried out, not at once")] = True
+    seconds: Annotated[float, Field(ge=0, le=86400, description="answer after so long in any case")] = 120.0
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class LogsArguments:
+    """Which site."""
+
+    site: Annotated[str, Field(description="the site's name")]
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class AddArguments:
+    """The new site file."""
+
+    name: Annotated[str, Field(description="the site's name")]
+    text: Annotated[str, Field(description="the text of its site file")]
+    replace: Annotated[bool, Field(description="whether a site of this name is replaced")] = False
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class RemoveArguments:
+    """Which sites."""
+
+    sites: Names
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call: the type of its arguments, the type of its answer, and what it does in a sentence."""
+
+    name: str
+    arguments: type
+    answer: type
+    text: str
+
+    def read(self, table: dict[str, Any]) -> Any:
+        """The arguments in a message. Raises ``PeerError``."""
+        try:
+            return TypeAdapter(self.arguments).validate_python(table)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:100]
+            raise PeerError(
+                f"cannot answer {self.name}: {where}: {first['msg']}", "client and server may be of different versions"
+            ) from None
+
+
+CALLS = {
+    call.name: call
+    for call in (
+        Call("status", StatusArguments, StatusView, "What the server and its sites are doing."),
+        Call("start", OrderArguments, StatusView, "Start sites; answers when they serve or have failed."),
+        Call(
+            "stop",
+            OrderArguments,
+            StatusView,
+            "Stop sites until they are started; answers when their workers are gone.",
+        ),
+        Call(
+            "reload", OrderArguments, StatusView, "Load the code of sites anew; answers when it serves or has failed."
+        ),
+        Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),
+        Call("add", AddArguments, StatusView, "Write a site file and take it up; answers with the site."),
+        Call("remove", RemoveArguments, RemovedView, "Remove site files; answers when the sites are gone."),
+    )
+}

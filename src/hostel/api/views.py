@@ -1,0 +1,186 @@
+"""What leaves the manager, and what the command line prints for programs: plain values with stable names.
+
+Each field is declared once, with its type and its sentence; the JSON reference is made from that. A field keeps its name
+and meaning; new ones may come. This module knows frozen values and plain numbers only, nothing of the manager's insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from hostel.options.site import Problem
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A process that runs one site's code."""
+
+    number: Annotated[int, "its number within the site; none is given twice"]
+    generation: Annotated[int, "the generation it belongs to: the code and the site file that it has loaded"]
+    pid: Annotated[int, "its process id; 0 until it has been forked"]
+    phase: Annotated[str, '"ordered" (on its way), "ready" (takes requests) or "leaving" (finishes what it has)']
+    busy: Annotated[int, "requests that it runs now"]
+    served: Annotated[int, "requests that it has answered"]
+    ready_after: Annotated[float, "seconds from the order to start it until it was ready; 0 before"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemView:
+    """One thing that is wrong with a site, and what to do about it."""
+
+    kind: Annotated[
+        str, '"file" (found in its site file, or by looking at what that names) or "worker" (a start or a death)'
+    ]
+    site: Annotated[str, "the site's name; empty for a problem of the folder of site files"]
+    reason: Annotated[str, "what is wrong, as a sentence"]
+    hint: Annotated[str, "what to do now; may be empty"]
+    is_fatal: Annotated[bool, "whether it keeps the site, or the newest version of it, from running"] = True
+    file: Annotated[str, "kind file: the path of the site file"] = ""
+    where: Annotated[str, 'kind file: the place in it, as "workers.max (line 4)"; empty for the file as a whole'] = ""
+    id: Annotated[str, "kind worker: what visitors are shown instead of the reason"] = ""
+    time: Annotated[float, "kind worker: when it happened, in seconds since the epoch"] = 0.0
+    step: Annotated[str, "kind worker: the step of the start that failed, or where the worker died"] = ""
+    traceback: Annotated[str, "kind worker: Python's traceback, if there is one"] = ""
+    output: Annotated[str, "kind worker: the end of what the worker wrote"] = ""
+    steps: Annotated[Sequence[Any], "kind worker: the steps of the start, each as [name, seconds since the fork]"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """A site: what its file says, and what it is doing."""
+
+    name: Annotated[str, "its name, which is the name of its site file"]
+    state: Annotated[
+        str,
+        '"cold", "starting", "serving", "draining", "failed" or "disabled"; "invalid" when its file is broken and no '
+        "earlier version of it is known",
+    ]
+    since: Annotated[float, "when it came into this state, in seconds since the epoch; 0 when invalid"]
+    generation: Annotated[int, "the generation that serves, else the newest; 0 before the first start"]
+    interface: Annotated[str, '"wsgi", "asgi" or "static"; empty until its first start has told']
+    domains: Annotated[Sequence[str], "the host names that are routed to it"]
+    urls: Annotated[Sequence[str], "where a browser on this machine finds it, one for each domain"]
+    file: Annotated[str, "the path of its site file, or of the project"]
+    directory: Annotated[str, "the folder that it works in"]
+    user: Annotated[str, "the system user that its workers run as"]
+    log_dir: Annotated[str, "the folder of its error.log and access.log"]
+    workers: Annotated[Sequence[WorkerView], "its workers"]
+    served: Annotated[int, "requests that its workers have answered since the manager started"]
+    problems: Annotated[Sequence[ProblemView], "what is wrong with it; a successful start clears those of workers"]
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteView:
+    """A process that forks the workers of one environment."""
+
+    environment: Annotated[str, "the virtualenv, or the prefix of the Python that Hostel runs in"]
+    user: Annotated[str, "the system user it runs as"]
+    pid: Annotated[int, "its process id; 0 until it has been started"]
+    workers: Annotated[int, "workers that it has forked and that are alive"]
+    preloaded: Annotated[int, "modules that it has imported for them"]
+    state: Annotated[
+        str, '"current" (takes orders), "importing" (will take over) or "retired" (ends with its last worker)'
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """The server's own processes, folders and options."""
+
+    version: Annotated[str, "Hostel's version"]
+    user: Annotated[str, "the system user who started it; as root, each site runs as a user of its own choice"]
+    default_user: Annotated[str, "the user of sites that name none"]
+    supervisor: Annotated[int, "process id of the supervisor; a signal to it ends the server"]
+    manager: Annotated[int, "process id of the manager"]
+    front: Annotated[int, "process id of the front's nginx; 0 while it is being started"]
+    front_version: Annotated[str, "which nginx that is"]
+    zygotes: Annotated[Sequence[ZygoteView], "its zygotes"]
+    listen: Annotated[Sequence[str], "the addresses that the front listens on"]
+    run_dir: Annotated[str, "the folder of sockets and links"]
+    state_dir: Annotated[str, "the folder of what is remembered"]
+    log_dir: Annotated[str, "the folder of the logs"]
+    site_folders: Annotated[
+        Sequence[str], "the folders of site files that it follows; empty when it serves projects only"
+    ]
+    reload: Annotated[bool, "whether it follows changes of the sites' code"]
+    started: Annotated[float, "when the manager started, in seconds since the epoch"]
+    starting: Annotated[int, "workers that are starting"]
+    queued_starts: Annotated[int, "workers that wait for their turn to start"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """What the server and its sites are doing."""
+
+    format: Annotated[int, f"the version of this form: {FORMAT}; it changes when a field goes or gets another meaning"]
+    server: Annotated[ServerView, "the server"]
+    sites: Annotated[Sequence[SiteView], "the sites that were asked for, or all of them, by name"]
+    problems: Annotated[Sequence[ProblemView], "what is wrong with the folders of site files themselves"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogsView:
+    """Where the logs of a site are."""
+
+    site: Annotated[str, "the site's name"]
+    files: Annotated[
+        Sequence[str], "the paths of its error.log and its access.log; each may be missing until there is a line"
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedView:
+    """Which sites are gone."""
+
+    removed: Annotated[Sequence[str], "the names of the sites"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """What is wrong with site files that need not be served."""
+
+    files: Annotated[int, "how many site files and projects were looked at"]
+    problems: Annotated[Sequence[ProblemView], "what is wrong with them"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """Why a command did not do what was asked; printed instead of its answer, with the error's exit status."""
+
+    kind: Annotated[str, "the kind of error, from the reference of errors"]
+    message: Annotated[str, 'one sentence, of the form "cannot X: why"']
+    hint: Annotated[str, "what to do now; may be empty"]
+
+
+def as_dict(view: Any) -> dict[str, Any]:
+    """A view as plain values for JSON."""
+    return asdict(view)
+
+
+def view_of_problem(problem: Problem) -> ProblemView:
+    """A problem of a site file as it is shown."""
+    return ProblemView(
+        "file", problem.site, problem.reason, problem.remedy, problem.is_fatal, problem.file, problem.where
+    )
+
+
+def make_urls(domains: Sequence[str], listen: Sequence[str]) -> list[str]:
+    """Where a browser on this machine finds a site."""
+    if not listen:
+        return []
+    host, _, port = listen[0].rpartition(":")
+    suffix = "" if port == "80" else f":{port}"
+    urls = []
+    for domain in domains:
+        if domain == "*":
+            name = "localhost" if host in ("127.0.0.1", "0.0.0.0", "[::1]", "[::]") else host
+        elif domain.startswith("*."):
+            name = f"any{domain[1:]}"
+        else:
+            name = domain
+        urls.append(f"http://{name}{suffix}/")
+    return urls

@@ -1,0 +1,90 @@
+"""``hostel check``: every problem of every site file at once, without starting anything."""
+
+from __future__ import annotations
+
+import pwd
+
+import click
+
+from hostel.api.views import CheckView, as_dict, view_of_problem
+from hostel.cli.output import (
+    PathType,
+    command,
+    connect,
+    count,
+    json_option,
+    print_json,
+    print_problem,
+    say,
+    server_option,
+)
+from hostel.cli.paths import read_files
+from hostel.errors import NotRunning
+from hostel.options.check import check_site
+from hostel.options.server import ServerOptions, make_server_options
+from hostel.plan import Plan, SiteFile, make_plan
+
+
+@command(
+    epilog="""\b
+Examples:
+  hostel check                          what the running server serves
+  hostel check /srv/sites               all site files of a folder
+  hostel check blog.toml shop.toml      these two
+  hostel check .                        a project that has no site file
+"""
+)
+@click.argument("paths", nargs=-1, type=PathType(), metavar="[PATH]...")
+@server_option
+@json_option
+def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
+    """Report every problem of every site file at PATH.
+
+    Nothing is started. PATH is a site file, a folder of site files, or a project. Exits with 1 when there is a problem.
+    """
+    default_user = ServerOptions().default_user
+    if not paths:
+        paths, default_user = find_paths(run_dir)
+    options = make_server_options({"default_user": stand_in(default_user)})
+    found: dict[str, SiteFile] = {}
+    seen: set[str] = set()
+    for path in paths:
+        for file in read_files(path, found):
+            if file.file not in seen:
+                seen.add(file.file)
+                found[file.name if file.name not in found else file.file] = file
+    plan = make_plan(found, Plan())
+    problems = [problem for name in sorted(plan.problems) for problem in plan.problems[name]]
+    for site in plan.sites.values():
+        problems += check_site(site, options)
+    views = [view_of_problem(problem) for problem in problems]
+    if as_json:
+        print_json(as_dict(CheckView(len(found), views)))
+    else:
+        for view in views:
+            print_problem(as_dict(view))
+        say(f"{count(len(found), 'site')}, {count(len(problems), 'problem') if problems else 'no problems'}")
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def stand_in(user: str) -> str:
+    """The user, or before the first start of a server has made it, another who owns nothing."""
+    try:
+        return pwd.getpwnam(user).pw_name
+    except KeyError:
+        return "nobody"
+
+
+def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str]:
+    """What the running server serves, and as whom. Raises ``NotRunning``."""
+    try:
+        answer = connect(run_dir).call("status")
+    except NotRunning as error:
+        raise NotRunning(str(error), "name the files or folders to check, or another --run-dir") from None
+    server = answer["server"]
+    folders = tuple(server["site_folders"])
+    projects = [
+        site["file"] for site in answer["sites"] if not site["file"].startswith(tuple(f"{f}/" for f in folders))
+    ]
+    return (*folders, *projects), server["default_user"]

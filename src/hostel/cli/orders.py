@@ -1,0 +1,100 @@
+"""``hostel start``, ``stop`` and ``reload``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from hostel.cli.output import command, connect, count, json_option, print_json, print_problem, say, server_option
+
+NOTES = {
+    ("start", "cold"): "starts with its next request",
+    ("stop", "disabled"): "visitors see a maintenance page until: hostel start {name}",
+    ("reload", "cold"): "its next start loads the new code",
+    ("reload", "draining"): "its next start loads the new code",
+    ("reload", "disabled"): "it is stopped; run it with: hostel start {name}",
+}
+
+
+def _order(call: str, sites: tuple[str, ...], run_dir: str | None, as_json: bool, is_all: bool) -> None:
+    begin = time.time()
+    answer = connect(run_dir).call(call, sites=list(sites), all=is_all)
+    if as_json:
+        print_json(answer)
+    is_bad = False
+    for site in answer["sites"]:
+        # An older problem that the order has not cleared is not the order's: hostel status shows it.
+        problems = [problem for problem in site["problems"] if problem["kind"] == "file" or problem["time"] >= begin]
+        is_bad = is_bad or any(problem["is_fatal"] for problem in problems)
+        if not as_json:
+            say(describe(call, site, is_bad=bool(problems)))
+            for problem in problems:
+                print_problem(problem, "  ")
+    if is_bad:
+        raise click.exceptions.Exit(1)
+
+
+def describe(call: str, site: dict[str, Any], *, is_bad: bool) -> str:
+    """A site after an order, in a line."""
+    ready = sum(worker["phase"] == "ready" for worker in site["workers"])
+    more = "" if is_bad else NOTES.get((call, site["state"]), "").format(name=site["name"])
+    if ready:
+        more = f"generation {site['generation']}, {count(ready, 'worker')}"
+    elif site["interface"] == "static" and call != "stop":
+        more = "files only: there is nothing to start"
+    return f"{site['name']}: {site['state']}" + (f" ({more})" if more else "")
+
+
+def _arguments(function: Any) -> Any:
+    """What the three commands have in common."""
+    function = click.option("--all", "is_all", is_flag=True, help="Every site.")(json_option(server_option(function)))
+    return click.argument("sites", nargs=-1, metavar="SITE...")(function)
+
+
+@command(
+    epilog="""\b
+Examples:
+  hostel start blog         now, rather than at the next request
+  hostel start --all
+"""
+)
+@_arguments
+def start(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool) -> None:
+    """Start sites, and wait until they serve.
+
+    Exits with 1, and shows the reason, when one does not start.
+    """
+    _order("start", sites, run_dir, as_json, is_all)
+
+
+@command(
+    epilog="""\b
+Examples:
+  hostel stop blog          visitors see a maintenance page until its start
+"""
+)
+@_arguments
+def stop(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool) -> None:
+    """Stop sites until they are started again.
+
+    Running requests are finished.
+    """
+    _order("stop", sites, run_dir, as_json, is_all)
+
+
+@command(
+    epilog="""\b
+Examples:
+  hostel reload blog        the old code serves until the new code is ready
+  hostel reload --all
+"""
+)
+@_arguments
+def reload(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool) -> None:
+    """Load the code of sites anew without losing a request.
+
+    Exits with 1, and shows the reason, when the new code does not start; the old then goes on serving.
+    """
+    _order("reload", sites, run_dir, as_json, is_all)

@@ -1,0 +1,1 @@
+"""The front: nginx, with one fixed configuration over the run tree."""

@@ -1,0 +1,186 @@
+"""The one rendered configuration of nginx. Pure: server options in, text out.
+
+The hard part is that it knows no site. A request's host name is a path in the run tree, and what is to be done with the
+request is what lies there (``manager.runtree`` has the list): ``www`` has the static files, ``app.sock`` takes uwsgi, and a
+mark for each thing that makes a site unusual. So no change of any site changes this text, and no tenant's string ever gets
+into it. Paths are relative: nginx works in the run directory, which also leaves the whole of a socket's 107 bytes to the
+host name. Looking costs a system call each, and every request pays for all of them, so the usual site has a mark too,
+``plain``: two looks are all that most requests need.
+
+Statuses from 461 on are our own, and nobody sees them: ``return 461`` goes to the location that ``error_page 461`` names,
+body and method kept. ``if`` is used only with ``return``, which does what it says.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from dataclasses import dataclass
+
+from hostel.options.site import STATIC_LAYERS
+
+WILDCARD_LEVELS = 5  # labels of a host name that "*." may stand for
+
+# Who forwards is known to the front alone: these are set by it or removed. So is everything that begins with
+# X-Forwarded-, but it takes a worker to say so: nginx removes headers by their whole names only.
+REMOVED_HEADERS = (
+    "Proxy", "Forwarded", "X-Forwarded", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Http-Destinationurl", "X-Original-Host",
+    "X-Original-Url", "X-Proxyuser-Ip", "X-Real-Ip", "X-Remote-User", "X-Rewrite-Url", "X-Script-Name", "X-Url-Scheme",
+    "Front-End-Https", "Remote-User", "True-Client-Ip", "X-Accel-Mapping", "X-Accel-Internal", "X-Sendfile-Type", "X-Hostel",
+)  # fmt: skip
+HOP_BY_HOP_HEADERS = (
+    "Connection", "Expect", "Http2-Settings", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+    "Transfer-Encoding", "Upgrade",
+)  # fmt: skip
+CARRIED_HEADERS = ("Content-Length", "Content-Type")  # these are CGI variables of their own (RFC 3875, section 4.1.18)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontOptions:
+    """What the configuration depends on: nothing of any site.
+
+    ``listen`` are addresses as nginx writes them; ``user`` and ``group`` are empty when nginx runs unprivileged; sizes are
+    bytes, times seconds.
+    """
+
+    listen: tuple[str, ...]
+    log_dir: str
+    user: str
+    group: str
+    processes: int
+    connections: int
+    body: int
+    request: float
+
+
+def read_text(name: str) -> str:
+    """A file of this package as text."""
+    return importlib.resources.files("hostel.front").joinpath(name).read_text()
+
+
+def quote(text: str) -> str:
+    """Text as one parameter of nginx's; a dollar sign begins a variable where the directive takes any."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def make_page(title: str, text: str) -> str:
+    """A small page of our own."""
+    return read_text("pages/page.html").replace("[title]", title).replace("[text]", text)
+
+
+def render(options: FrontOptions) -> str:
+    """The text of ``nginx.conf``."""
+    layers = "\n".join(
+        f"            set $hostel_layer {layer};\n            if (-f $hostel_at/www/{layer}$hostel_file) {{ return 461; }}"
+        for layer in range(STATIC_LAYERS)
+    )
+    slashes = "\n".join(
+        f"            if (-f $hostel_at/www/{layer}$uri/index.html) {{ return 301 $hostel_path/$is_args$args; }}"
+        for layer in range(STATIC_LAYERS)
+    )
+    parents = "\n".join(
+        f"    map {'$hostel_host' if n == 1 else f'$hostel_parent{n - 1}'} $hostel_parent{n} "
+        f'{{ default "-"; "~^[^.]+\\.(?<hostel_rest{n}>.+)$" $hostel_rest{n}; }}'
+        for n in range(1, WILDCARD_LEVELS + 1)
+    )
+    wildcards = "\n".join(
+        f"            set $hostel_at wild/$hostel_parent{n};\n            if (-d $hostel_at) {{ return 463; }}"
+        for n in range(1, WILDCARD_LEVELS + 1)
+    )
+    # A link may lead where its owner could have put the file as well; whose a link of the run tree is, the tree decides.
+    # Unprivileged, everything belongs to the one user there is. "./" is nginx's prefix (-p).
+    links = "disable_symlinks if_not_owner from=./$hostel_at/www;" if options.user else ""
+    values = {
+        "user": f"user {options.user} {options.group};" if options.user else "",
+        "processes": str(options.processes),
+        "connections": str(options.connections),
+        "front_log": quote(f"{options.log_dir}/front.log"),
+        "mime_types": read_text("mime.types"),
+        "body": str(options.body),
+        "parents": parents,
+        "listen": "\n".join(f"        listen {address} default_server backlog=65535;" for address in options.listen),
+        "wildcards": wildcards,
+        "layers": layers,
+        "slashes": slashes,
+        "links": links,
+        "html": 'types { } default_type "text/html; charset=utf-8";',
+        "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters()]),
+        "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
+        "unknown": quote(make_page("There is nothing here", "This address is not known on this server.")),
+        "nothing": quote(make_page("There is nothing here", "This site has no page at this address.")),
+        "broken": quote(
+            make_page("This did not work", "The site ended in the middle of your request. Please try again.")
+        ),
+        "busy": quote(make_page("Too many visitors", "The site is very busy at the moment. Please try again.")),
+        "late": quote(make_page("This took too long", "The site did not answer in time.")),
+        "large": quote(make_page("This is too large", "The server does not take uploads of this size.")),
+    }
+    return re.sub(r"\[([a-z_]+)\]", lambda match: values[match[1]], read_text("nginx.conf"))
+
+
+def indent(lines: list[str]) -> str:
+    return "\n".join(f"            {line}" for line in lines)
+
+
+def pass_to(module: str, request: float) -> list[str]:
+    """What nginx's ``uwsgi`` and ``proxy`` modules have in common: where to, how long, what is buffered."""
+    target = "unix:$hostel_at/app.sock" if module == "uwsgi" else "http://unix:$hostel_at/http.sock"
+    settings = {
+        "pass": target,
+        "connect_timeout": "5s",
+        "send_timeout": f"{round(request * 1000)}ms",
+        "read_timeout": f"{round(request * 1000)}ms",
+        "next_upstream": "off",
+        "buffer_size": "16k",
+        "buffers": "16 16k",
+        "busy_buffers_size": "32k",
+        "hide_header": "X-Hostel",
+    }
+    return [f"{module}_{name} {value};" for name, value in settings.items()]
+
+
+def uwsgi_parameters() -> list[str]:
+    """Our own parameter file for uwsgi. ``HTTP_HOST`` is a name that has been found in the run tree, or of the right form."""
+    parameters = {
+        "REQUEST_METHOD": "$request_method",
+        "REQUEST_URI": "$request_uri",
+        "PATH_INFO": "$uri",
+        "SERVER_PROTOCOL": "$server_protocol",
+        "SERVER_PORT": "$server_port",
+        "REMOTE_ADDR": "$remote_addr",
+        "REMOTE_PORT": "$remote_port",
+        "HTTP_HOST": "$hostel_host$hostel_port",
+        "HTTP_X_REQUEST_START": "t=$msec",
+    }
+    lines = [f"uwsgi_param {name} {value};" for name, value in parameters.items()]
+    lines += [
+        f"uwsgi_param {name} {value} if_not_empty;"
+        for name, value in {
+            "QUERY_STRING": "$query_string",
+            "CONTENT_TYPE": "$content_type",
+            "CONTENT_LENGTH": "$content_length",
+            "HTTPS": "$https",
+        }.items()
+    ]
+    # The worker sets these from the variables above: what is said once is parsed once.
+    forwarded = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+    for header in (*forwarded, *REMOVED_HEADERS, *HOP_BY_HOP_HEADERS, *CARRIED_HEADERS):
+        lines.append(f'uwsgi_param HTTP_{header.upper().replace("-", "_")} "" if_not_empty;')
+    return lines
+
+
+def proxy_parameters() -> list[str]:
+    """The same for ASGI sites, which take HTTP."""
+    lines = [
+        "proxy_http_version 1.1;",
+        "proxy_set_header Host $hostel_host$hostel_port;",
+        "proxy_set_header Upgrade $hostel_upgrade;",
+        "proxy_set_header Connection $hostel_connection;",
+        "proxy_set_header X-Forwarded-For $remote_addr;",
+        "proxy_set_header X-Forwarded-Host $hostel_host$hostel_port;",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_set_header X-Request-Start t=$msec;",
+    ]
+    removed = {*REMOVED_HEADERS, *HOP_BY_HOP_HEADERS} - {"Connection", "Upgrade", "Transfer-Encoding"}
+    lines += [f'proxy_set_header {header} "";' for header in sorted(removed)]
+    return lines

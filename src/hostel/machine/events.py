@@ -1,0 +1,134 @@
+"""What happens to a site, in the past tense."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from hostel.machine.commands import Timer
+from hostel.machine.journey import Failure
+from hostel.options.site import Site
+
+
+class Phase(enum.Enum):
+    """How far a worker is."""
+
+    ORDERED = "ordered"  # to be forked as soon as there is room
+    STARTING = "starting"
+    READY = "ready"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedWorker:
+    """A worker as an earlier manager left it."""
+
+    number: int
+    generation: int
+    phase: Phase
+    is_asgi: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The site's file is new or has changed, and is valid."""
+
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The site's file is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """Somebody waits on the site's socket while it is watched. Watching has ended with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerForked:
+    """The process is there; the time for its start runs from now."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker has loaded the application and accepts requests."""
+
+    worker: int
+    is_asgi: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersAdopted:
+    """An earlier manager left these workers, and they live. Comes before anything else, once.
+
+    ``is_outdated``: the newest of them were made from another version of the site's file.
+    """
+
+    workers: tuple[AdoptedWorker, ...]
+    is_outdated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailed:
+    """The worker said why it cannot start; it is about to exit."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """The worker is gone, or could not be forked. ``failure`` describes its end, should anybody be interested."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """What the scoreboards say: requests running, whether some wait, and seconds since anything ran."""
+
+    busy: int
+    is_waiting: bool
+    idle_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeElapsed:
+    """A timer that was set and not cancelled has run out."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOrdered:
+    """Somebody, or a changed file, wants the code loaded anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartOrdered:
+    """``hostel start``: run again after a stop, or now rather than at the next request."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrdered:
+    """``hostel stop``: no worker, and a page that says so, until ``hostel start``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """All who waited for the failed or stopped site have their answer."""
+
+
+Event = (
+    Configured | Removed | RequestArrived | WorkerForked | WorkerReady | WorkersAdopted | WorkerFailed | WorkerExited
+    | LoadMeasured | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | TurnedAway
+)  # fmt: skip
+EVENTS: tuple[type, ...] = (
+    Configured, Removed, RequestArrived, WorkerForked, WorkerReady, WorkersAdopted, WorkerFailed, WorkerExited,
+    LoadMeasured, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, TurnedAway,
+)  # fmt: skip

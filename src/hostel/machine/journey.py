@@ -1,0 +1,59 @@
+"""The journey of a start: its named steps with their times, and what stopped it. One record for all who show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """The steps of one start: each name with the seconds since the fork at which it began."""
+
+    steps: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def last(self) -> str:
+        """The step that the start was in when it ended, or ``order`` when the worker was never forked."""
+        return self.steps[-1][0] if self.steps else "order"
+
+    def with_step(self, name: str, seconds: float) -> Journey:
+        return Journey((*self.steps, (name, seconds)))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker could not start, or died: shown by the command line, the status and the development page alike.
+
+    ``id`` is what a visitor sees in production; ``time`` is in seconds since the epoch; ``output`` is the end of what
+    the worker wrote; ``sources`` are the site's own files that were involved.
+    """
+
+    id: str
+    time: float
+    site: str
+    generation: int
+    step: str
+    reason: str
+    hint: str = ""
+    traceback: str = ""
+    output: str = ""
+    journey: Journey = Journey()
+    sources: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"cannot start site {self.site}: {self.reason}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The failure as plain values, with the steps as ``[name, seconds]``."""
+        return {
+            "id": self.id,
+            "time": self.time,
+            "generation": self.generation,
+            "step": self.step,
+            "reason": self.reason,
+            "hint": self.hint,
+            "traceback": self.traceback,
+            "output": self.output,
+            "steps": [list(step) for step in self.journey.steps],
+        }

@@ -1,0 +1,188 @@
+"""The control socket: who may call, and what the calls do.
+
+The hard part is that nothing a caller does may disturb the server: whoever is not allowed is sent away before a byte of
+his is read, a message has a bounded size and checked arguments, a caller that is slow or gone is dropped, and a long
+answer is made in parts, so that requests in between find the manager free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import os
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from hostel.api import framing
+from hostel.api.calls import CALLS, AddArguments, LogsArguments, OrderArguments, RemoveArguments, StatusArguments
+from hostel.api.views import LogsView, RemovedView, as_dict
+from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
+from hostel.machine import events as e
+from hostel.machine.site import State
+from hostel.manager.server import Server
+
+PATH = "control.sock"
+READ_SECONDS = 10.0  # for a caller to say what it wants
+WRITE_SECONDS = 10.0  # for a caller to take a part of the answer
+REMOVE_SECONDS = 120.0
+SITES = 200  # in one part of an answer
+
+Answer = AsyncIterator[dict[str, Any]]
+
+
+async def status(server: Server, arguments: StatusArguments) -> Answer:
+    names = arguments.sites or sorted({*server.runner.sites, *server.runner.plan.problems})
+    check_names(server, arguments.sites)
+    async for part in _views(server, names):
+        yield part
+
+
+async def start(server: Server, arguments: OrderArguments) -> Answer:
+    async for part in _order(server, arguments, e.StartOrdered(), {State.SERVING, State.FAILED, State.COLD}):
+        yield part
+
+
+async def stop(server: Server, arguments: OrderArguments) -> Answer:
+    async for part in _order(server, arguments, e.StopOrdered(), {State.DISABLED}):
+        yield part
+
+
+async def reload(server: Server, arguments: OrderArguments) -> Answer:
+    wanted = {State.SERVING, State.FAILED, State.COLD, State.DISABLED, State.DRAINING}
+    async for part in _order(server, arguments, e.ReloadOrdered(), wanted):
+        yield part
+
+
+async def _order(server: Server, arguments: OrderArguments, event: e.Event, settled: set[State]) -> Answer:
+    names = sorted(server.runner.sites) if arguments.all else arguments.sites
+    check_names(server, names)
+    if not names and not arguments.all:
+        raise UsageError("name a site, or --all")
+    for name in names:
+        if name not in server.runner.sites:
+            problem = server.runner.plan.problems[name][0]
+            raise SiteError(f"site {name} has no valid site file: {problem}", problem.remedy)
+    for name in names:
+        server.runner.dispatch(name, event)
+    if arguments.wait:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(arguments.seconds):
+                for name in names:
+                    await server.wait_settled(name, settled)
+    async for part in _views(server, names):
+        yield part
+
+
+async def _views(server: Server, names: Sequence[str]) -> Answer:
+    """The status of these sites, in parts."""
+    yield as_dict(server.status(names[:SITES]))
+    for first in range(SITES, len(names), SITES):
+        await asyncio.sleep(0)
+        yield {"sites": as_dict(server.status(names[first : first + SITES]))["sites"]}
+
+
+def check_names(server: Server, names: Sequence[str]) -> None:
+    """Raises ``UsageError`` with a suggestion when there is no such site."""
+    known = {*server.runner.sites, *server.runner.plan.problems} - {""}
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            some = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
+            hint = f"did you mean {close[0]}?" if close else f"there are: {some}" if known else "there is no site yet"
+            raise UsageError(f"there is no site {name[:100]!r}", hint)
+
+
+async def logs(server: Server, arguments: LogsArguments) -> Answer:
+    check_names(server, [arguments.site])
+    folder = os.path.join(server.options.log_dir, arguments.site)
+    yield as_dict(LogsView(arguments.site, [os.path.join(folder, file) for file in ("error.log", "access.log")]))
+
+
+async def add(server: Server, arguments: AddArguments) -> Answer:
+    server.add(arguments.name, arguments.text, is_replacing=arguments.replace)
+    yield as_dict(server.status([arguments.name]))
+
+
+async def remove(server: Server, arguments: RemoveArguments) -> Answer:
+    check_names(server, arguments.sites)
+    for name in arguments.sites:
+        server.remove(name)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REMOVE_SECONDS):
+            for name in arguments.sites:
+                while name in server.runner.sites:
+                    await asyncio.sleep(0.02)
+    yield as_dict(RemovedView(arguments.sites))
+
+
+HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
+    "status": status, "start": start, "stop": stop, "reload": reload, "logs": logs, "add": add, "remove": remove,
+}  # fmt: skip
+
+
+def caller_of(sock: Any) -> int:
+    """The user id at the other end of a unix socket: the kernel's word (SO_PEERCRED, unix(7)), not the caller's."""
+    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", data)[1])
+
+
+class Control:
+    """Answers calls on the control socket; only root and the user who started the server may call."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    async def listen(self) -> asyncio.Server:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(PATH)
+        old = os.umask(0o177)
+        try:
+            return await asyncio.start_unix_server(self._serve, PATH)
+        finally:
+            os.umask(old)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)  # what has been drained has been taken
+        try:
+            try:
+                async for part in self._answer(reader, writer):
+                    await _send(writer, part)
+                await _send(writer, {"end": True})
+            except HostelError as error:
+                await _send(writer, {"error": {"kind": error.kind, "message": str(error), "hint": error.hint}})
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            pass  # the caller is gone, or as good as gone
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+        if caller_of(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+            raise UsageError("only root and the user who started the server may control it")
+        async with asyncio.timeout(READ_SECONDS):
+            table = await framing.read_frame(reader)
+        call = CALLS.get(str(table.pop("call", "")))
+        if call is None:
+            raise PeerError("cannot answer: there is no such call", "client and server may be of different versions")
+        arguments = call.read(table)
+        try:
+            async for part in HANDLERS[call.name](self.server, arguments):
+                yield part
+        except (HostelError, ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            print(f"hostel: this is a bug in Hostel, in {call.name}, please report it:", file=sys.stderr)
+            traceback.print_exc()
+            raise Bug(
+                f"cannot answer {call.name}: {type(error).__name__}", "the server has printed the details"
+            ) from None
+
+
+async def _send(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
+    writer.write(framing.pack(value))
+    async with asyncio.timeout(WRITE_SECONDS):
+        await writer.drain()

@@ -1,0 +1,113 @@
+"""The front's process: its configuration is written and tested, it is started, watched, started again, ended.
+
+The listening sockets belong to the supervisor and are lent to nginx through its variable ``NGINX``, which is how nginx
+hands sockets to its own successor (ngx_add_inherited_sockets in nginx.c). So while nginx is dead, connections wait
+instead of being refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from hostel.errors import HostError
+from hostel.front import nginx
+from hostel.front.binary import Binary
+from hostel.manager.link import SupervisorLink
+from hostel.wire import Spawn
+
+NAME = "front"
+CONFIGURATION = "nginx.conf"
+PAUSES = (0.0, 0.2, 1.0, 2.0, 5.0)  # before it is started again
+CALM_SECONDS = 30.0
+
+
+class Front:
+    """nginx as a child of the supervisor. Works in the run directory."""
+
+    def __init__(
+        self, binary: Binary, options: nginx.FrontOptions, sockets: Sequence[int], link: SupervisorLink
+    ) -> None:
+        self.binary = binary
+        self.options = options
+        self.sockets = list(sockets)
+        self.link = link
+        self.pid = 0
+        self.deaths = 0
+        self.started_at = 0.0
+        self.is_ending = False
+
+    @property
+    def log(self) -> str:
+        return os.path.join(self.options.log_dir, "front.log")
+
+    async def configure(self) -> None:
+        """Write the configuration, tested by nginx itself. Raises ``HostError`` with what nginx says; the old one stays."""
+        self._prepare_log()
+        text = nginx.render(self.options)
+        with open(f"{CONFIGURATION}.new", "w") as file:
+            file.write(text)
+        test = await asyncio.create_subprocess_exec(
+            *self._command(f"{CONFIGURATION}.new"), "-t", "-q",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await test.communicate()
+        if test.returncode:
+            raise HostError(f"cannot use the front's configuration: {output.decode(errors='replace').strip()}")
+        os.replace(f"{CONFIGURATION}.new", CONFIGURATION)
+
+    def _prepare_log(self) -> None:
+        """Make the log before nginx does, which would let everybody read what is asked of all the sites."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.log, flags, 0o600)
+        except OSError as error:
+            raise HostError(f"cannot write {self.log}: {error.strerror}", "choose another --log-dir") from None
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
+
+    def _command(self, configuration: str) -> tuple[str, ...]:
+        return (self.binary.path, "-p", ".", "-c", configuration, "-e", self.log)
+
+    def start(self) -> None:
+        """Let the supervisor start nginx."""
+        self.started_at = asyncio.get_running_loop().time()
+        names = "".join(f"{{{index}}};" for index in range(len(self.sockets)))
+        environment = {"NGINX": names, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        order = Spawn(
+            NAME, self._command(CONFIGURATION), environment, os.getcwd(), (), has_output=False, at_death=signal.SIGTERM
+        )
+        self.link.spawn(order, self.sockets)
+
+    def spawned(self, pid: int) -> None:
+        self.pid = pid
+
+    def exited(self, status: int | str) -> None:
+        """nginx has ended: start it again, the more often it dies the later."""
+        if self.pid:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGQUIT)  # its own workers have outlived it if it was killed
+        self.pid = 0
+        if self.is_ending:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - self.started_at > CALM_SECONDS:
+            self.deaths = 0
+        pause = PAUSES[min(self.deaths, len(PAUSES) - 1)]
+        self.deaths += 1
+        print(f"hostel: the front ended (status {status}); starting it again in {pause} s", file=sys.stderr, flush=True)
+        loop.call_later(pause, self._restart)
+
+    def _restart(self) -> None:
+        if not self.is_ending and not self.pid:
+            self.start()
+
+    def end(self, *, is_graceful: bool) -> None:
+        """Ask nginx to end: after the requests it has, or at once."""
+        self.is_ending = True
+        if self.pid:
+            self.link.signal(NAME, signal.SIGQUIT if is_graceful else signal.SIGTERM)

@@ -1,0 +1,108 @@
+"""What a worker is told to become and to run: identity, reach, environment variables, sandbox plan."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+from hostel.errors import SiteError
+from hostel.options.check import find_obstacles
+from hostel.options.server import ServerOptions
+from hostel.options.site import Site
+from hostel.sandbox.identity import Identity
+from hostel.sandbox.plan import make_plan
+from hostel.wire import StartWorker
+
+SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def state_directory(site: Site, options: ServerOptions, identity: Identity) -> str:
+    """The site's own writable folder, made when it is missing. Raises ``SiteError`` when it is somebody else's."""
+    path = os.path.join(options.state_dir, "sites", site.name)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if os.lstat(path).st_uid != identity.uid:
+            raise SiteError(
+                f"its state folder {path} belongs to another user than {identity.name}",
+                f"if what is in it is the site's: chown -R {identity.name} {path}; if not, move it away",
+            ) from None
+    else:
+        if os.geteuid() == 0:
+            os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+    return path
+
+
+def make_environment(site: Site, state: str, identity: Identity) -> dict[str, str]:
+    """The environment variables of a site: a short list of our own, then what its file says."""
+    python = site.environment or sys.prefix
+    variables = {
+        "PATH": f"{python}/bin:{SEARCH_PATH}",
+        "LANG": "C.UTF-8",
+        "HOME": identity.home,
+        "USER": identity.name,
+        "LOGNAME": identity.name,
+        "STATE_DIRECTORY": state,
+    }
+    if site.environment:
+        variables["VIRTUAL_ENV"] = site.environment
+    if "TZ" in os.environ:
+        variables["TZ"] = os.environ["TZ"]
+    return {**variables, **dict(site.env)}
+
+
+def make_order(
+    site: Site, worker: int, generation: int, identity: Identity, options: ServerOptions, *, is_root: bool
+) -> StartWorker:
+    """The order for a worker of the site. Raises ``SiteError`` when the site's user cannot reach what it needs."""
+    if problems := find_obstacles(site, identity):
+        raise SiteError(problems[0].reason, problems[0].remedy)
+    assert site.app is not None
+    return StartWorker(
+        site=site.name,
+        worker=worker,
+        generation=generation,
+        application=site.app,
+        interface=site.interface,
+        directory=site.directory,
+        environment=make_environment(site, state_directory(site, options, identity), identity),
+        operations=as_lists(make_plan(identity, site.directory, is_root=is_root)),
+        threads=site.workers.threads,
+        processes=site.workers.max,
+        queue=site.limits.queue,
+        drain=site.limits.drain,
+        lent_packages=own_packages() if site.environment else "",
+        page="",
+    )
+
+
+def make_away_order(site: Site, identity: Identity, page: str, *, is_root: bool) -> StartWorker:
+    """The order for the worker 0 that answers ``page`` to all who wait for a site that is closed."""
+    return StartWorker(
+        site=site.name,
+        worker=0,
+        generation=0,
+        application="",
+        interface="wsgi",
+        directory="/",
+        environment={"LANG": "C.UTF-8"},
+        operations=as_lists(make_plan(identity, "/", is_root=is_root)),
+        threads=1,
+        processes=1,
+        queue=3600.0,
+        drain=5.0,
+        lent_packages="",
+        page=page,
+    )
+
+
+def as_lists(plan: list[tuple[object, ...]]) -> tuple[list[object], ...]:
+    return tuple(list(operation) for operation in plan)
+
+
+def own_packages() -> str:
+    """Where Hostel's own dependencies lie, for a site whose environment has no uvicorn."""
+    spec = importlib.util.find_spec("uvicorn")
+    assert spec is not None and spec.origin is not None
+    return os.path.dirname(os.path.dirname(spec.origin))

@@ -1,0 +1,273 @@
+"""The runner: the one place that acts. Events come in from everywhere, go through the sites' machines, and the commands
+that come out are carried out here.
+
+The hard part is order. An event is handled to its end before the next one, on the one thread there is; what a command
+brings about at once (a worker that cannot even be ordered) comes back as an event of its own, later. Nothing here waits:
+what takes time is somebody else's (the zygote's fork, the worker's import), and its end is an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import assert_never
+
+from hostel.errors import Bug, HostelError
+from hostel.front.nginx import make_page
+from hostel.machine import commands as c
+from hostel.machine import events as e
+from hostel.machine.journey import Failure
+from hostel.machine.site import State
+from hostel.manager.link import SupervisorLink
+from hostel.manager.runtree import RunTree
+from hostel.manager.site import ManagedSite, Surroundings
+from hostel.manager.sockets import QueueWatcher
+from hostel.manager.workers import Workers
+from hostel.options.server import ServerOptions
+from hostel.plan import Plan, difference
+
+TICK = 0.1  # seconds between looks at the scoreboards while any site is awake
+PAGE_CHARACTERS = 16_000  # of a traceback in a page; it has to fit into a message to a zygote
+LOGS_AT_ONCE = 20
+LOG_SECONDS = 0.002
+QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
+
+
+class Runner:
+    """All sites of the server. ``watch_code`` is called when ``watched`` has changed."""
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        link: SupervisorLink,
+        front_ids: tuple[int, int] | None,
+        watch_code: Callable[[], None],
+    ) -> None:
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        queues = QueueWatcher(self._request_arrived, self._socket_broken)
+        self.surroundings = Surroundings(options, link, RunTree(front_ids[1] if front_ids else None), queues, front_ids)
+        self.sites: dict[str, ManagedSite] = {}
+        self.workers = Workers(self.surroundings, self.sites, self.dispatch)
+        self.plan = Plan()
+        self.awake: set[str] = set()
+        self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
+        self.is_ending = False
+        self._unready: deque[ManagedSite] = deque()
+        self._watch_code = watch_code
+        self._ticker: asyncio.TimerHandle | None = None
+        self.loop.add_reader(queues.fileno(), queues.report)
+
+    # --- plan -> sites ----------------------------------------------------------------------------------------------
+
+    def apply(self, plan: Plan) -> None:
+        """Make the sites what the plan wants."""
+        changes = difference(self.plan, plan)
+        self.plan = plan
+        self.surroundings.tree.owners = plan.owners
+        for name in changes.removed:
+            self.dispatch(name, e.Removed())
+        for site in changes.changed:
+            if site.name not in self.sites:
+                self.add(ManagedSite(site, self.surroundings))
+            self.dispatch(site.name, e.Configured(site))
+        self.surroundings.link.flush()
+
+    def add(self, managed: ManagedSite) -> None:
+        """Take up a site. Its log is made ready when there is time, which keeps the start of many short."""
+        self.sites[managed.name] = managed
+        self._unready.append(managed)
+        if len(self._unready) == 1:
+            self.loop.call_later(LOG_SECONDS, self._prepare_logs)
+
+    def _prepare_logs(self) -> None:
+        for _ in range(min(LOGS_AT_ONCE, len(self._unready))):
+            managed = self._unready.popleft()
+            if self.sites.get(managed.name) is managed:
+                managed.prepare_log()
+        if self._unready:
+            self.loop.call_later(LOG_SECONDS, self._prepare_logs)
+
+    # --- events -> machine -> commands ------------------------------------------------------------------------------
+
+    def dispatch(self, name: str, event: e.Event) -> None:
+        """Let a site's machine handle an event, and do what it wants done. One site's trouble stays its own."""
+        managed = self.sites.get(name)
+        if managed is None:
+            return
+        machine = managed.machine
+        state, failure = machine.state, machine.failure
+        try:
+            commands = machine.handle(event, self.loop.time())
+        except Bug:
+            self._report_bug(name)
+            return
+        for command in commands:
+            try:
+                self._act(managed, command)
+            except HostelError as error:  # what the other commands bring about has to be in step with the machine
+                self.log(managed, f"{error}")
+            except Exception:
+                self._report_bug(name)
+        if machine.state is not state:
+            self._changed(managed, state)
+        if machine.failure is not None and machine.failure is not failure:
+            self.log(managed, f"problem {machine.failure.id}: {machine.failure.reason}")
+
+    def _report_bug(self, name: str) -> None:
+        print(f"hostel: site={name} this is a bug in Hostel, please report it:", file=sys.stderr)
+        traceback.print_exc()
+
+    def _changed(self, managed: ManagedSite, before: State) -> None:
+        state = managed.machine.state
+        managed.since = time.time()
+        self.log(managed, f"{before.value} -> {state.value}")
+        if state is State.SERVING:
+            self.wake(managed)
+        else:
+            self.awake.discard(managed.name)
+        if State.DISABLED in (before, state) and managed.listener >= 0:
+            self.surroundings.link.note(f"site/{managed.name}/app", state.value)
+
+    def log(self, managed: ManagedSite, text: str) -> None:
+        """One line for the server's log and the site's."""
+        if not self.is_ending:
+            print(f"site={managed.name} gen={managed.machine.generation} {text}", file=sys.stderr, flush=True)
+            managed.log.write("hostel", [text])
+
+    def _act(self, managed: ManagedSite, command: c.Command) -> None:
+        match command:
+            case c.StartWorker(worker, generation, site):
+                self.workers.queue_start(managed, worker, generation, site)
+            case c.DrainWorker(worker):
+                self.workers.drain(managed, worker)
+            case c.KillWorker(worker, number, reason):
+                self.workers.kill(managed, worker, number, reason)
+            case c.SetTimer(timer, seconds):
+                self._set_timer(managed, timer, seconds)
+            case c.CancelTimer(timer):
+                if handle := managed.timers.pop(timer, None):
+                    handle.cancel()
+            case c.WatchQueue():
+                managed.watch_queue()
+            case c.UnwatchQueue():
+                managed.unwatch_queue()
+            case c.Publish(site):
+                managed.publish(site)
+            case c.Withdraw():
+                if not self.is_ending:  # then all goes at once
+                    managed.withdraw()
+                    self.workers.turn_away(managed, make_page("There is nothing here", "This site has been removed."))
+            case c.Discard():
+                self._discard(managed)
+            case c.CloseDoor(failure):
+                managed.close_door(self._page(managed, failure))
+            case c.OpenDoor():
+                managed.open_door()
+                self.workers.end_away(managed)
+            case c.TurnAway(failure):
+                self.workers.turn_away(managed, self._page(managed, failure))
+            case c.WatchCode(failure):
+                self.watched[managed.name] = failure
+                self._watch_code()
+            case c.UnwatchCode():
+                if self.watched.pop(managed.name, None):
+                    self._watch_code()
+            case _:
+                assert_never(command)
+
+    def _discard(self, managed: ManagedSite) -> None:
+        self.workers.end_away(managed)
+        managed.discard(keep_tree=self.is_ending)
+        self.awake.discard(managed.name)
+        if self.watched.pop(managed.name, None):
+            self._watch_code()
+        del self.sites[managed.name]
+
+    def _page(self, managed: ManagedSite, failure: Failure | None) -> str:
+        """What visitors of a closed site see: an id, or in development everything."""
+        if failure is None:
+            return make_page("Down for maintenance", "This site has been stopped by its owner. Please come back later.")
+        if not self.options.reload:
+            text = f"Its owner finds the reason in the log under this id: <code>{failure.id}</code>"
+            return make_page("This site does not start", text)
+        details = "\n\n".join(part for part in (failure.traceback, failure.output) if part)[-PAGE_CHARACTERS:]
+        steps = ", ".join(f"{name} after {seconds * 1000:.0f} ms" for name, seconds in failure.journey.steps)
+        text = f"<strong>{html.escape(failure.reason)}</strong><p>{html.escape(failure.hint)}</p>"
+        text += f"<pre>{html.escape(details)}</pre><p>Step: {html.escape(failure.step)} ({html.escape(steps)})</p>"
+        return make_page(f"Site {html.escape(managed.name)} does not start", text)
+
+    # --- requests, load, time ---------------------------------------------------------------------------------------
+
+    def _request_arrived(self, name: str) -> None:
+        self.dispatch(name, e.RequestArrived())
+
+    def _socket_broken(self, name: str) -> None:
+        managed = self.sites[name]
+        self.log(managed, "the site has shut down its listening socket: making a new one")
+        managed.renew_sockets()
+        self.workers.kill_deaf(managed)
+
+    def _set_timer(self, managed: ManagedSite, timer: c.Timer, seconds: float) -> None:
+        if handle := managed.timers.pop(timer, None):
+            handle.cancel()
+        managed.timers[timer] = self.loop.call_later(seconds, self._elapsed, managed, timer)
+
+    def _elapsed(self, managed: ManagedSite, timer: c.Timer) -> None:
+        managed.timers.pop(timer, None)
+        if self.sites.get(managed.name) is managed:
+            self.dispatch(managed.name, e.TimeElapsed(timer))
+
+    def wake(self, managed: ManagedSite) -> None:
+        """The site serves: look at its scoreboards from now on."""
+        managed.last_active = self.loop.time()
+        managed.quiet = 0
+        self.awake.add(managed.name)
+        if self._ticker is None:
+            self._ticker = self.loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        """Look at the scoreboards of the sites that are awake; the clock stands still when none is."""
+        for name in list(self.awake):
+            managed = self.sites.get(name)
+            if managed is not None:
+                self._measure(managed)
+        self._ticker = self.loop.call_later(TICK, self._tick) if self.awake else None
+
+    def _measure(self, managed: ManagedSite) -> None:
+        if managed.quiet:
+            managed.quiet -= 1
+            return
+        now = self.loop.time()
+        busy, served, capacity = 0, managed.served_before, 0
+        for worker in managed.workers.values():
+            if worker.phase == "ready":
+                reading = worker.reading()
+                busy += reading.busy
+                served += reading.served
+                capacity += worker.slots
+        if busy or served != managed.served:
+            managed.last_active = now
+        else:
+            managed.quiet = QUIET_TICKS
+        managed.served = served
+        is_waiting = busy >= capacity and managed.is_somebody_waiting
+        self.dispatch(managed.name, e.LoadMeasured(busy, is_waiting, now - managed.last_active))
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Let all workers finish and leave; ``is_quiet`` says when they have."""
+        self.is_ending = True
+        self.workers.starts.clear()
+        for name in list(self.sites):
+            self.dispatch(name, e.Removed())
+
+    @property
+    def is_quiet(self) -> bool:
+        return not any(managed.workers for managed in self.sites.values())

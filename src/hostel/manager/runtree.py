@@ -1,0 +1,208 @@
+"""The run tree: the folder of sockets and links that is the routing table of the front.
+
+    sites/<site>/app.sock            the listening socket
+    sites/<site>/log -> ...          the folder of the site's logs
+    sites/<site>/www -> files.<n>    static mappings, a link for each: 0/ has the innermost, 1/ and 2/ those around them
+    sites/<site>/plain -> .          there is nothing of the following, nor mappings around others: the front need not look
+    sites/<site>/asgi                the site takes HTTP, at sites/<site>/http.sock
+    sites/<site>/static              the site has no application
+    sites/<site>/closed.html         the front answers 503 with it
+    hosts/<domain> -> ../sites/<site>, wild/<domain> (for *.<domain>), default
+
+Every change is one rename of a link, or one name that appears or vanishes, so the front sees the old or the new and
+nothing between. All paths are relative: the manager works in the run directory, as the front does.
+
+The hard part is who owns what. Only the front and root may enter a site's folder, which is what keeps one tenant from
+another's socket; tenants can neither list nor change anything here. And a static mapping is a link to a place that a tenant
+may exchange for a link to somebody else's files: see ``owner_of_way``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+
+from hostel.options.site import static_layers
+
+FOLDERS = ("sites", "hosts", "wild", "tmp")
+UNUSUAL = ("asgi", "static", "closed.html", "www/1")
+MOST_STEPS = 1000  # of a path: links may lead in circles
+
+
+class RunTree:
+    """Owns the content of the current working directory. ``front_group`` is the gid of the front, None unprivileged."""
+
+    def __init__(self, front_group: int | None) -> None:
+        self.front_group = front_group
+        self.owners: Mapping[str, str] = {}  # which site is to have which domain
+        self._count = 0
+
+    def prepare(self) -> None:
+        """Make the folders that have to be there."""
+        for name in FOLDERS:
+            os.makedirs(name, mode=0o711, exist_ok=True)
+        if self.front_group is not None:
+            os.chown("tmp", 0, self.front_group)
+            os.chmod("tmp", 0o770)
+            os.chown("sites", 0, self.front_group)
+            os.chmod("sites", 0o2711)  # what is made in it has the front's group
+
+    def known_sites(self) -> list[str]:
+        """The sites that an earlier manager left in the tree."""
+        return os.listdir("sites")
+
+    def open_site(self, name: str) -> None:
+        """Make a site's folder; nothing is routed to it yet."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"sites/{name}", 0o750)
+            os.symlink(".", f"sites/{name}/plain")
+
+    def link_log(self, name: str, folder: str) -> None:
+        """Tell the front where a site's logs are."""
+        self._link(folder, f"sites/{name}/log")
+
+    # --- static files -----------------------------------------------------------------------------------------------
+
+    def publish_static(self, name: str, static: Sequence[tuple[str, str]]) -> None:
+        """Map paths in URLs to paths of the file system, all at once."""
+        folder = f"sites/{name}"
+        if not static and not self._remove(f"{folder}/www"):
+            return
+        old = [entry for entry in os.listdir(folder) if entry.startswith("files.")]
+        if static:
+            layers = static_layers(static)
+            if any(layers[1:]):
+                self._remove(f"{folder}/plain")
+            self._count += 1
+            new = f"files.{os.getpid()}.{self._count}"
+            for index, layer in enumerate(layers):
+                for prefix, path in layer:
+                    self._map(path, f"{folder}/{new}/{index}{prefix}")  # a mapping of "/" is the layer itself
+            self._link(new, f"{folder}/www")
+        self._settle(name)
+        for entry in old:
+            shutil.rmtree(f"{folder}/{entry}", ignore_errors=True)
+
+    def _map(self, path: str, link: str) -> None:
+        os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
+        os.symlink(path, link)
+        if self.front_group is not None:
+            os.lchown(link, owner_of_way(path), self.front_group)
+
+    # --- routes -----------------------------------------------------------------------------------------------------
+
+    def route(self, domain: str, name: str) -> None:
+        """Send requests for a domain to a site, whoever had it before."""
+        path, back = place_of(domain)
+        self._link(f"{back}sites/{name}", path)
+
+    def unroute(self, domain: str, name: str) -> None:
+        """Take a domain from a site, if it still has it; one that is to have another site is about to be routed there."""
+        if self.owners.get(domain, name) != name:
+            return
+        path, _ = place_of(domain)
+        with contextlib.suppress(OSError):
+            if os.path.basename(os.readlink(path)) == name:
+                os.unlink(path)
+
+    def routes(self) -> dict[str, str]:
+        """All domains with their sites, as the tree has them."""
+        found = {}
+        for folder, prefix in (("hosts", ""), ("wild", "*.")):
+            for domain in os.listdir(folder):
+                with contextlib.suppress(OSError):
+                    found[prefix + domain] = os.path.basename(os.readlink(f"{folder}/{domain}"))
+        with contextlib.suppress(OSError):
+            found["*"] = os.path.basename(os.readlink("default"))
+        return found
+
+    # --- marks ------------------------------------------------------------------------------------------------------
+
+    def close_door(self, name: str, page: str) -> None:
+        """Let the front answer 503 with ``page`` for everything that is not a static file."""
+        self.mark(name, "closed.html", page)
+
+    def is_door_closed(self, name: str) -> bool:
+        return os.path.lexists(f"sites/{name}/closed.html")
+
+    def open_door(self, name: str) -> None:
+        self.unmark(name, "closed.html")
+
+    def mark(self, name: str, mark: str, content: str = "") -> None:
+        """Tell the front that a site is not the usual one: ``asgi``, ``static`` or ``closed.html``."""
+        temporary = f"sites/{name}/new"
+        with open(temporary, "w") as file:
+            file.write(content)
+        os.rename(temporary, f"sites/{name}/{mark}")
+        self._remove(f"sites/{name}/plain")
+
+    def unmark(self, name: str, mark: str) -> None:
+        """The site is usual again, in this respect."""
+        if self._remove(f"sites/{name}/{mark}"):
+            self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        """A site with nothing unusual is plain."""
+        if not any(os.path.lexists(f"sites/{name}/{entry}") for entry in UNUSUAL):
+            with contextlib.suppress(FileExistsError):
+                os.symlink(".", f"sites/{name}/plain")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def discard_site(self, name: str) -> None:
+        shutil.rmtree(f"sites/{name}", ignore_errors=True)
+
+    def _link(self, target: str, path: str) -> None:
+        """Make ``path`` a link to ``target`` by one rename."""
+        try:
+            os.symlink(target, path)  # the common case: nothing is there
+        except FileExistsError:
+            self._remove("new")
+            os.symlink(target, "new")
+            os.rename("new", path)
+
+    def _remove(self, path: str) -> bool:
+        """Whether there was such a name to remove."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def owner_of_way(path: str) -> int:
+    """The uid of the first user but root who has a say in where an absolute path leads; root's when nobody has.
+
+    Judged by the owners of the folders and links on the way, and at last of what is there, if anything is. The front
+    follows a link of the run tree only to what belongs to the link's owner (disable_symlinks), so a tenant who exchanges
+    a mapped folder, or one above it, for a link gets nothing served but what is his own.
+    """
+    here, rest = "/", path.split("/")
+    for _ in range(MOST_STEPS):
+        if not rest:
+            break
+        there = os.path.normpath(os.path.join(here, rest.pop(0)))
+        try:
+            status = os.lstat(there)
+            if status.st_uid:
+                return status.st_uid
+            if stat.S_ISLNK(status.st_mode):
+                rest[:0] = os.readlink(there).split("/")
+                here = "/" if not rest[0] else here
+            else:
+                here = there
+        except OSError:
+            break
+    return 0
+
+
+def place_of(domain: str) -> tuple[str, str]:
+    """Where a domain's link lies, and the way back from there to the run directory."""
+    if domain == "*":
+        return "default", ""
+    if domain.startswith("*."):
+        return f"wild/{domain[2:]}", "../"
+    return f"hosts/{domain}", "../"

@@ -1,0 +1,355 @@
+"""The server as a whole: sources, plan, runner, front, watching; what the control socket's calls work on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hostel
+from hostel.api.views import (
+    FORMAT,
+    ProblemView,
+    ServerView,
+    SiteView,
+    StatusView,
+    WorkerView,
+    make_urls,
+    view_of_problem,
+)  # fmt: skip
+from hostel.errors import HostError, SiteError, UsageError
+from hostel.machine import events as e
+from hostel.machine.journey import Failure
+from hostel.machine.site import SiteMachine, State
+from hostel.manager.front import NAME as FRONT
+from hostel.manager.front import Front
+from hostel.manager.link import SupervisorLink
+from hostel.manager.runner import Runner
+from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program
+from hostel.options.check import packages_of
+from hostel.options.fields import parse_site_name
+from hostel.options.server import ServerOptions
+from hostel.options.site import Problem, Site, read_site
+from hostel.plan import Plan, SiteFile, make_plan
+from hostel.sandbox.identity import own_identity
+from hostel.source.base import Source
+from hostel.wire import Exited, Spawned, SpawnFailed
+
+STOP_SECONDS = 2.0  # for the workers to leave, of the 3 seconds in which all has to be over
+RETRY_SECONDS = 0.5  # a failed site is not tried more often than this because of changes
+RENEW_SECONDS = 0.0002  # for each failed site, between two times when what is watched is worked out anew
+SOURCES = 200  # of one failure whose folders are watched
+
+
+class Server:
+    """Everything the manager has."""
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        sources: Sequence[Source],
+        link: SupervisorLink,
+        front_ids: tuple[int, int] | None,
+    ) -> None:
+        self.options = options
+        self.sources = sources
+        self.link = link
+        self.front: Front | None = None
+        self.started = time.time()
+        own = own_identity()
+        self.user = own.name if own else "root"
+        self.runner = Runner(options, link, front_ids, self._renew_watches)
+        self.files = Watcher(self.files_changed, is_exact=True)
+        self.code = Watcher(self._code_changed)
+        self._readings: list[Mapping[str, SiteFile]] = []
+        self._failed: dict[str, dict[str, Failure]] = {}  # folder -> what a change in it may mend, by site
+        self._renewal: asyncio.TimerHandle | None = None
+        self._renewed_at = 0.0
+        self.ended = asyncio.Event()
+
+    # --- sources -> plan --------------------------------------------------------------------------------------------
+
+    def read_plan(self) -> Plan:
+        """The plan from all sources, read anew. From now on their folders are watched; what changes is reported later."""
+        self.files.watch(self.folders)
+        if self.options.reload:
+            self._renew_watches()
+        self._readings = [source.read() for source in self.sources]
+        return self._make_plan()
+
+    def _make_plan(self) -> Plan:
+        files: dict[str, SiteFile] = {}
+        for reading in self._readings:
+            for name, file in reading.items():
+                if name in files:
+                    problem = Problem(
+                        name, file.file, "", f"site {name} comes from {files[name].file} already", "rename one"
+                    )
+                    files[name] = SiteFile(name, files[name].file, files[name].site, (*files[name].problems, problem))
+                else:
+                    files[name] = file
+        return make_plan(files, self.runner.plan)
+
+    def files_changed(self, paths: set[str]) -> None:
+        """Site files may have changed."""
+        if self.runner.is_ending:
+            return
+        before = self.runner.plan.problems
+        readings = [source.refresh(paths) for source in self.sources]
+        if all(new is old for new, old in zip(readings, self._readings, strict=True)):
+            return  # other files in the same folder
+        self._readings = readings
+        plan = self._make_plan()
+        self.runner.apply(plan)
+        self.report(plan, before)
+        if self.options.reload:
+            self._renew_watches()
+
+    def report(self, plan: Plan, before: Mapping[str, tuple[Problem, ...]]) -> None:
+        """Say what is wrong with site files, once."""
+        for name, problems in plan.problems.items():
+            if before.get(name) != problems:
+                for problem in problems:
+                    print(f"site={name} file problem: {problem}", file=sys.stderr, flush=True)
+
+    def add(self, name: str, text: str, *, is_replacing: bool) -> None:
+        """Write a site file. Raises ``UsageError``, ``SiteError`` or ``HostError``."""
+        try:
+            parse_site_name(name)
+        except ValueError as error:
+            raise UsageError(f"cannot add the site: {error}") from None
+        if not self.folders:
+            raise UsageError("cannot add a site: this server serves a project, not a folder of site files",
+                             "start it with: hostel serve FOLDER")  # fmt: skip
+        path = self._file_of(name) or os.path.join(self.folders[0], f"{name}.toml")
+        data = text.encode(errors="surrogatepass")  # which a site file may not have: it is a problem like others
+        _, problems = read_site(name, path, data)
+        if problems:
+            raise SiteError(f"cannot add site {name}: " + "; ".join(map(str, problems)), problems[0].remedy)
+        if os.path.lexists(path) and not is_replacing:
+            raise UsageError(
+                f"cannot add site {name}: it exists already, in {path}", "choose another name, or --replace it"
+            )
+        if os.path.dirname(path) not in self.folders:
+            raise UsageError(f"cannot replace site {name}: it comes from {path}, not from a folder of site files")
+        temporary = os.path.join(os.path.dirname(path), f".{name}.toml.new")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
+                file.write(data)
+            os.rename(temporary, path)
+        except OSError as error:
+            raise HostError(f"cannot write {path}: {error.strerror}", "see who may write there") from None
+        self.files_changed({path})
+
+    def remove(self, name: str) -> None:
+        """Remove a site's file. Raises ``UsageError`` or ``HostError``."""
+        path = self._file_of(name)
+        if os.path.dirname(path) not in self.folders:
+            raise UsageError(f"cannot remove site {name}: it comes from {path}, not from a folder of site files")
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise HostError(f"cannot remove {path}: {error.strerror}", "see who may write there") from None
+        self.files_changed({path})
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of site files."""
+        return [folder for source in self.sources for folder in source.folders]
+
+    def _file_of(self, name: str) -> str:
+        """Where a site comes from, be its file valid or not; empty when there is no such site."""
+        managed = self.runner.sites.get(name)
+        if managed is not None:
+            return managed.machine.site.file
+        problems = self.runner.plan.problems.get(name)
+        return problems[0].file if problems else ""
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def _renew_watches(self) -> None:
+        """What is to be watched has changed. When many sites fail, their changes are taken together."""
+        if self._renewal is None:
+            loop = asyncio.get_running_loop()
+            pause = len(self.runner.watched) * RENEW_SECONDS
+            self._renewal = loop.call_at(max(loop.time(), self._renewed_at + pause), self._renew)
+
+    def _renew(self) -> None:
+        self._renewal = None
+        if self.runner.is_ending:
+            return
+        self._renewed_at = asyncio.get_running_loop().time()
+        self._failed = {}
+        for name, failure in self.runner.watched.items():
+            for place in places_to_mend(self.runner.sites[name].machine.site, failure):
+                self._failed.setdefault(place, {})[name] = failure
+        sites = self.runner.sites.values() if self.options.reload else ()
+        self.code.watch(self._failed, {managed.machine.site.directory for managed in sites})
+
+    def _code_changed(self, paths: set[str]) -> None:
+        if self.runner.is_ending:
+            return
+        mended: dict[str, Failure] = {}
+        for path in paths:
+            mended |= self._failed.get(path, {})
+            if failed := self._failed.get(os.path.dirname(path)):
+                is_folder = os.path.basename(path) not in LEFT_BEHIND and os.path.isdir(path)
+                mended |= failed if is_folder or is_program(path) or path.endswith(".json") else {}
+        if self.options.reload:
+            for name, managed in list(self.runner.sites.items()):
+                directory = managed.machine.site.directory
+                if any(is_program(path) and is_part(path, directory) for path in paths):
+                    if failure := self.runner.watched.get(name):
+                        mended[name] = failure
+                    else:
+                        self.runner.dispatch(name, e.ReloadOrdered())
+        for name, failure in mended.items():
+            if self.runner.watched.get(name) is failure:
+                pause = max(0.0, RETRY_SECONDS - (time.time() - self.runner.sites[name].since))
+                asyncio.get_running_loop().call_later(pause, self._retry, name, failure)
+
+    def _retry(self, name: str, failure: Failure) -> None:
+        if self.runner.watched.get(name) is failure:
+            self.runner.dispatch(name, e.ReloadOrdered())
+
+    # --- supervisor, front, end -------------------------------------------------------------------------------------
+
+    def supervisor_said(self, message: Any) -> None:
+        """A message of the supervisor; None when it is dead, which ends everything."""
+        if message is None or type(message).__name__ == "Stop":
+            if message is None and self.front is not None:
+                self.front.pid = 0  # it was told by the kernel
+            self.ended.set()
+        elif self.front is not None and isinstance(message, (Spawned, SpawnFailed, Exited)) and message.name == FRONT:
+            if isinstance(message, Spawned):
+                self.front.spawned(message.pid)
+            else:
+                self.front.exited(message.status if isinstance(message, Exited) else message.reason)
+        else:
+            self.runner.workers.program_said(message)
+
+    async def end(self) -> None:
+        """End the front after its requests, then the workers after theirs, within ``STOP_SECONDS``."""
+        deadline = time.monotonic() + STOP_SECONDS
+        if self.front is not None:
+            self.front.end(is_graceful=True)
+        self.files.close()
+        self.code.close()
+        self.runner.end()
+        while time.monotonic() < deadline and not (self.runner.is_quiet and (self.front is None or not self.front.pid)):
+            await asyncio.sleep(0.02)
+        if self.front is not None:
+            self.front.end(is_graceful=False)
+        self.runner.workers.kill_all()
+
+    async def wait_settled(self, name: str, states: set[State]) -> None:
+        """Wait until a site is in one of these states with nothing on its way, or gone."""
+        while managed := self.runner.sites.get(name):
+            machine = managed.machine
+            if machine.state in states and not is_moving(machine):
+                return
+            await asyncio.sleep(0.01)
+
+    # --- views ------------------------------------------------------------------------------------------------------
+
+    def status(self, names: Sequence[str] | None = None) -> StatusView:
+        """What the server and its sites are doing."""
+        runner = self.runner
+        wanted = sorted({*runner.sites, *runner.plan.problems}) if names is None else names
+        return StatusView(
+            format=FORMAT,
+            server=ServerView(
+                version=hostel.__version__,
+                user=self.user,
+                default_user=self.options.default_user if os.geteuid() == 0 else self.user,
+                supervisor=os.getppid(),
+                manager=os.getpid(),
+                front=self.front.pid if self.front else 0,
+                front_version=str(self.front.binary) if self.front else "",
+                zygotes=runner.workers.zygotes.views(),
+                listen=self.options.listen,
+                run_dir=self.options.run_dir,
+                state_dir=self.options.state_dir,
+                log_dir=self.options.log_dir,
+                site_folders=self.folders,
+                reload=self.options.reload,
+                started=self.started,
+                starting=len(runner.workers.starting),
+                queued_starts=len(runner.workers.starts),
+            ),
+            sites=[self._site_view(name) for name in wanted if name],
+            problems=[view_of_problem(problem) for problem in runner.plan.problems.get("", ())],
+        )
+
+    def _site_view(self, name: str) -> SiteView:
+        problems = [view_of_problem(problem) for problem in self.runner.plan.problems.get(name, ())]
+        managed = self.runner.sites.get(name)
+        if managed is None:
+            file = problems[0].file if problems else ""
+            return SiteView(name, "invalid", 0.0, 0, "", (), (), file, "", "", "", (), 0, problems)
+        machine, site = managed.machine, managed.machine.site
+        workers = []
+        for number, worker in sorted(managed.workers.items()):
+            reading = worker.reading()
+            workers.append(
+                WorkerView(number, worker.generation, worker.pid, worker.phase, reading.busy, reading.served,
+                           round(worker.ready_after, 4))
+            )  # fmt: skip
+        if machine.failure is not None:
+            failure = machine.failure.as_dict()
+            failure.pop("generation")
+            problems.append(ProblemView(kind="worker", site=name, **failure))
+        return SiteView(
+            name=name,
+            state=machine.state.value,
+            since=managed.since,
+            generation=machine.serving or machine.generation,
+            interface="static"
+            if site.app is None
+            else ("asgi" if machine.is_asgi else "wsgi")
+            if machine.generation
+            else "",
+            domains=site.domains,
+            urls=make_urls(site.domains, self.options.listen),
+            file=site.file,
+            directory=site.directory,
+            user=site.user or (self.options.default_user if os.geteuid() == 0 else self.user),
+            log_dir=managed.log.folder,
+            workers=workers,
+            served=managed.served_before + sum(worker.served for worker in workers),
+            problems=problems,
+        )
+
+
+def places_to_mend(site: Site, failure: Failure) -> set[str]:
+    """The folders, without what is below them, where a change may mend a site that does not start."""
+    places = {site.directory, *packages_of(site.environment or sys.prefix)}
+    if site.environment:
+        places |= {site.environment, os.path.join(site.environment, "bin")}
+    *packages, _ = (site.app or ":").partition(":")[0].split(".")
+    places |= {os.path.join(site.directory, *packages[:depth]) for depth in range(len(packages) + 1)}
+    # The sources are named by the worker, and it is not to learn by its restarts what others do.
+    top = os.path.join(os.path.realpath(site.directory), "")
+    for folder in {os.path.dirname(source) for source in failure.sources[:SOURCES]}:
+        if os.path.join(os.path.realpath(folder), "").startswith(top):
+            places.add(folder)
+    return places
+
+
+def is_part(path: str, directory: str) -> bool:
+    """Whether a file is in a directory, and not in a folder that programs leave behind there."""
+    inside = os.path.join(directory, "")
+    return path.startswith(inside) and LEFT_BEHIND.isdisjoint(path[len(inside) :].split("/"))
+
+
+def is_moving(machine: SiteMachine) -> bool:
+    """Whether something that was ordered has not come to its end yet."""
+    return bool(machine.successor) or any(w.phase.value != "ready" for w in machine.workers.values())

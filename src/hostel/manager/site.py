@@ -1,0 +1,211 @@
+"""What the manager holds for one site: its machine, sockets, place in the run tree, workers, log.
+
+Everything here is done to the run tree or to descriptors and is over when the call returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+from hostel.errors import HostelError
+from hostel.machine.commands import Timer
+from hostel.machine.site import SiteMachine
+from hostel.manager.link import SupervisorLink
+from hostel.manager.logs import SiteLog
+from hostel.manager.runtree import RunTree
+from hostel.manager.sockets import QueueWatcher, bind_site_socket, is_somebody_waiting
+from hostel.manager.worker import ManagedWorker
+from hostel.options.check import identity_of
+from hostel.options.server import ServerOptions
+from hostel.options.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all sites share. ``front_ids``: uid and gid of the front, None when Hostel runs unprivileged."""
+
+    options: ServerOptions
+    link: SupervisorLink
+    tree: RunTree
+    queues: QueueWatcher
+    front_ids: tuple[int, int] | None
+
+
+class ManagedSite:
+    """One site. The runner decides, this carries out."""
+
+    __slots__ = (
+        "_domains", "_log_owner", "_static", "away", "http", "is_closed", "is_watching", "last_active", "listener",
+        "log", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, surroundings: Surroundings) -> None:
+        options = surroundings.options
+        self.surroundings = surroundings
+        self.machine = SiteMachine(site)
+        self.log = SiteLog(os.path.join(options.log_dir, site.name), options.log_size)
+        self.listener = -1
+        self.http = -1
+        self.workers: dict[int, ManagedWorker] = {}
+        self.away: ManagedWorker | None = None  # it answers those who wait while the door is closed
+        self.is_closed = False
+        self.is_watching = False
+        self.timers: dict[Timer, asyncio.TimerHandle] = {}
+        self.since = time.time()
+        self.last_active = 0.0
+        self.served = 0
+        self.served_before = 0  # by workers that are gone
+        self.quiet = 0
+        self._domains: tuple[str, ...] = ()
+        self._static: tuple[tuple[str, str], ...] | None = None  # an earlier manager may have left anything
+        self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
+        surroundings.tree.open_site(site.name)
+
+    @property
+    def name(self) -> str:
+        return self.machine.site.name
+
+    @property
+    def sockets(self) -> list[int]:
+        return [descriptor for descriptor in (self.listener, self.http) if descriptor >= 0]
+
+    @property
+    def is_somebody_waiting(self) -> bool:
+        return any(is_somebody_waiting(descriptor) for descriptor in self.sockets)
+
+    # --- routing ----------------------------------------------------------------------------------------------------
+
+    def publish(self, site: Site) -> None:
+        """Make the run tree route the site as its file says. The socket is there before the first route is."""
+        tree = self.surroundings.tree
+        if site.app is not None:
+            self.listen()
+            tree.unmark(site.name, "static")
+        if site.static != self._static:
+            tree.publish_static(site.name, site.static)
+            self._static = site.static
+        for domain in site.domains:
+            if domain not in self._domains:
+                tree.route(domain, site.name)
+        for domain in self._domains:
+            if domain not in site.domains:
+                tree.unroute(domain, site.name)
+        self._domains = site.domains
+        if site.app is None:
+            tree.mark(site.name, "static")
+            self.close_sockets()
+
+    def prepare_log(self) -> None:
+        """Make the log's folder. It has to be there before a worker is; otherwise it may come when there is time."""
+        site = self.machine.site
+        if self._log_owner == (site.user,):
+            return
+        self._log_owner = (site.user,)
+        self.surroundings.tree.link_log(site.name, self.log.folder)
+        front = self.surroundings.front_ids
+        if front is None:
+            self.log.prepare(None, None)
+            return
+        gid = 0
+        with contextlib.suppress(HostelError):  # an unknown user: its start will say so
+            gid = identity_of(site, self.surroundings.options).gid
+        self.log.prepare(gid, front[0])
+
+    def inherit_domain(self, domain: str) -> None:
+        """The run tree routes this domain here already."""
+        self._domains += (domain,)
+
+    def withdraw(self) -> None:
+        """Route nothing to the site any more."""
+        for domain in self._domains:
+            self.surroundings.tree.unroute(domain, self.name)
+        self._domains = ()
+
+    def close_door(self, page: str) -> None:
+        self.is_closed = True
+        self.surroundings.tree.close_door(self.name, page)
+
+    def open_door(self) -> None:
+        if self.is_closed:
+            self.is_closed = False
+            self.surroundings.tree.open_door(self.name)
+
+    # --- sockets ----------------------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Bind the listening socket, unless it is there."""
+        if self.listener < 0:
+            self.listener = self._bind("app")
+
+    def listen_http(self) -> None:
+        """Bind an ASGI site's second socket, unless it is there."""
+        if self.http < 0:
+            self.http = self._bind("http")
+            self.surroundings.link.flush()  # before anybody knows of it: should this manager die, it is still heard
+
+    def announce_http(self) -> None:
+        """Somebody serves the second socket: from now on the front goes there by itself."""
+        self.surroundings.tree.mark(self.name, "asgi")
+
+    def _bind(self, kind: str) -> int:
+        descriptor = bind_site_socket(f"sites/{self.name}/{kind}.sock")
+        self.surroundings.link.keep(f"site/{self.name}/{kind}", descriptor)
+        if self.is_watching:
+            self.surroundings.queues.watch(descriptor, self.name)
+        return descriptor
+
+    def close_http(self) -> None:
+        """The site is not ASGI any more. The name goes first, so that the front comes to the other socket."""
+        if self.http >= 0:
+            self.surroundings.tree.unmark(self.name, "asgi")
+            self._close("http", self.http)
+            self.http = -1
+
+    def close_sockets(self) -> None:
+        self.close_http()
+        if self.listener >= 0:
+            self._close("app", self.listener)
+            self.listener = -1
+
+    def _close(self, kind: str, descriptor: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"sites/{self.name}/{kind}.sock")
+        self.surroundings.queues.forget(descriptor)
+        self.surroundings.link.forget(f"site/{self.name}/{kind}")
+        os.close(descriptor)
+
+    def renew_sockets(self) -> None:
+        """New listening sockets in the place of ones that a worker has shut down."""
+        had_http = self.http >= 0
+        self.close_sockets()
+        self.listen()
+        if had_http:
+            self.listen_http()
+            self.announce_http()
+        if self.is_watching:
+            self.watch_queue()
+        else:
+            self.unwatch_queue()
+
+    def watch_queue(self) -> None:
+        self.is_watching = True
+        for descriptor in self.sockets:
+            self.surroundings.queues.watch(descriptor, self.name)
+
+    def unwatch_queue(self) -> None:
+        self.is_watching = False
+        for descriptor in self.sockets:
+            self.surroundings.queues.unwatch(descriptor, self.name)
+
+    def discard(self, *, keep_tree: bool) -> None:
+        """The site is no more; ``keep_tree`` when the whole run tree is about to go."""
+        for handle in self.timers.values():
+            handle.cancel()
+        self.log.close()
+        if not keep_tree:
+            self.close_sockets()
+            self.surroundings.tree.discard_site(self.name)

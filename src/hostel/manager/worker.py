@@ -1,0 +1,202 @@
+"""A worker as the manager sees it: channel, log, scoreboard, and the journey of its start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hostel.errors import PeerError
+from hostel.machine.journey import Failure, Journey
+from hostel.manager.logs import LogReader, SiteLog, escape_text
+from hostel.manager.zygotes import Zygote
+from hostel.wire import Channel
+from hostel.worker import scoreboard
+from hostel.worker.main import FAILED_TO_START, LOST_DESCRIPTORS
+
+NOT_YOURS = "descriptors 0 to 6 of a worker belong to Hostel: close and use only what the application has opened"
+MESSAGES = 100  # more than an honest worker ever sends; one that sends more is not listened to any longer
+
+NOTED = ("attempts", "digest", "has_http", "is_asgi", "ordered_at", "phase", "pid", "ready_after", "slots", "uid")
+
+
+class ManagedWorker:
+    """One worker. ``pid`` is 0 until it is forked; ``phase`` is what the status shows."""
+
+    __slots__ = (
+        "attempts", "board", "channel", "digest", "generation", "has_http", "is_asgi", "journey", "kill_hint", "kill_reason",
+        "last_failure", "log", "messages", "number", "ordered_at", "phase", "pid", "ready_after", "site", "slots", "uid",
+        "zygote",
+    )  # fmt: skip
+
+    def __init__(self, site: str, number: int, generation: int, slots: int) -> None:
+        self.site = site
+        self.number = number
+        self.generation = generation
+        self.zygote: Zygote | None = None
+        self.attempts = 0  # how often it was ordered
+        self.slots = slots
+        self.pid = 0
+        self.uid = -1  # as whom it runs
+        self.phase = "ordered"
+        self.is_asgi = False
+        self.digest = ""  # of the site that it runs
+        self.has_http = False  # it was given the HTTP socket at its start
+        self.journey = Journey()
+        self.kill_reason = ""
+        self.kill_hint = ""
+        self.last_failure: Failure | None = None
+        self.channel: Channel | None = None
+        self.log: LogReader | None = None
+        self.board: memoryview[float] | None = None
+        self.messages = 0
+        self.ordered_at = time.monotonic()
+        self.ready_after = 0.0  # seconds from the order to readiness
+
+    @property
+    def name(self) -> str:
+        """How the supervisor and the logs call it."""
+        return f"{self.site}/{self.generation}.{self.number}"
+
+    @property
+    def tag(self) -> str:
+        return f"{self.generation}.{self.number}"
+
+    def names(self) -> tuple[str, str, str]:
+        """The names under which its descriptors are kept: channel, log, scoreboard."""
+        return f"worker/{self.name}/channel", f"worker/{self.name}/log", f"worker/{self.name}/board"
+
+    def note(self) -> str:
+        """What the next manager has to know to adopt it."""
+        values = {name: getattr(self, name) for name in NOTED}
+        return json.dumps({**values, "zygote": self.zygote.name if self.zygote else ""})
+
+    @classmethod
+    def from_note(cls, site: str, number: int, generation: int, note: str) -> tuple[ManagedWorker, str]:
+        """The worker that a note describes, and its zygote's name."""
+        values = json.loads(note)
+        worker = cls(site, number, generation, values["slots"])
+        for name in NOTED:
+            setattr(worker, name, values[name])
+        return worker, values["zygote"]
+
+    def open(
+        self,
+        channel: Channel,
+        log: int,
+        board: int,
+        site_log: SiteLog,
+        on_message: Callable[[ManagedWorker, Any, list[int]], None],
+    ) -> None:
+        """Begin to listen to it. Takes over the channel and the log's descriptor; the scoreboard's is closed by the caller."""
+        self.channel = channel
+        self.board = scoreboard.attach(board)
+        self.log = LogReader(log, site_log, self.tag)
+        asyncio.get_running_loop().add_reader(channel.fileno(), self.listen, on_message)
+
+    def listen(self, on_message: Callable[[ManagedWorker, Any, list[int]], None]) -> None:
+        """Take in what the worker says. Its exit is reported by its parent.
+
+        Rubbish, or too much, ends the listening; the last message is then the ``PeerError``.
+        """
+        while self.channel is not None:
+            try:
+                received = self.channel.receive(wait=False)
+            except BlockingIOError:
+                return
+            except PeerError as error:
+                received = error, []
+            if received is None:
+                self._hush()
+                return
+            self.messages += 1
+            if self.messages > MESSAGES and not isinstance(received[0], PeerError):
+                received = PeerError("there are too many messages"), received[1]
+            if isinstance(received[0], PeerError):
+                self._hush()
+                on_message(self, *received)
+                return
+            on_message(self, *received)
+
+    def _hush(self) -> None:
+        if self.channel is not None:
+            asyncio.get_running_loop().remove_reader(self.channel.fileno())
+
+    def send(self, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+        if self.channel is not None:
+            try:
+                self.channel.socket.setblocking(False)
+                self.channel.send(message, descriptors)
+            except OSError:
+                pass  # it is dead, or does not read: its drain limit ends it
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self._hush()
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        if self.log is not None:
+            self.log.drain()
+            self.log.close()
+        if self.board is not None:
+            self.board.release()
+            self.board = None
+
+    def reading(self) -> scoreboard.Reading:
+        return scoreboard.read(self.board, self.slots) if self.board is not None else scoreboard.Reading(0, 0, 0.0)
+
+    def make_failure(
+        self, reason: str, hint: str = "", *, traceback: str = "", sources: tuple[str, ...] = ()
+    ) -> Failure:
+        """A record of what has gone wrong with this worker; in words that may be the worker's own, made fit to be shown."""
+        return Failure(
+            id=secrets.token_hex(4),
+            time=time.time(),
+            site=self.site,
+            generation=self.generation,
+            step=self.journey.last,
+            reason=escape_text(reason).replace("\n", " "),
+            hint=escape_text(hint).replace("\n", " "),
+            traceback=escape_text(traceback),
+            output=self.log.tail if self.log else "",
+            journey=self.journey,
+            sources=sources,
+        )
+
+    def make_exit_failure(self, status: int) -> Failure:
+        """The record of its end, from the status that wait(2) gave."""
+        if self.last_failure is not None:
+            return self.last_failure
+        code = os.waitstatus_to_exitcode(status)
+        step = self.journey.last
+        hint = ""
+        if self.kill_reason:
+            reason, hint = self.kill_reason, self.kill_hint
+            if self.phase != "ready":
+                reason += f"; it was at step {step!r}"
+        elif code < 0:
+            reason = f"worker {self.tag} was killed by {signal_name(-code)}"
+            if self.phase != "ready":
+                reason += f" at step {step!r}"
+            hint = "the error log has what it said last"
+        elif code == LOST_DESCRIPTORS:
+            reason, hint = "the application has closed descriptors that belong to its worker", NOT_YOURS
+        elif code == FAILED_TO_START:
+            reason, hint = "the worker could not say why it did not start", "the error log has what it said last"
+        else:
+            reason = f"worker {self.tag} exited by itself with status {code}"
+            hint = "an application must not end its process"
+        return self.make_failure(reason, hint)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,230 @@
+"""The types of option values, each with its own sentence for what is wrong with a value.
+
+Pure: text in, value or ``ValueError`` out. The texts of the errors are read by people: they say what would be right.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,46}[a-z0-9])?")
+# A host name becomes the path of a socket, "hosts/<domain>/http.sock", and unix(7) allows 107 bytes for it.
+DOMAIN_BYTES = 107 - len("hosts/") - len("/http.sock")
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+UNITS_OF_SIZE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+YEAR = 366 * 86400
+PATH_BYTES = 4095  # PATH_MAX, with the NUL at its end
+PART_BYTES = 255  # NAME_MAX
+
+SHOWN_CHARACTERS = 80
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = SHOWN_CHARACTERS
+
+
+def show(value: Any) -> str:
+    """A value as it is quoted in a message: short, and without control characters, whatever it is."""
+    try:
+        text = _shown.repr(value)
+    except ValueError:  # an integer of too many digits
+        return "a very long number"
+    return plain(text, SHOWN_CHARACTERS)
+
+
+def plain(text: str, most: int = 1000) -> str:
+    """Text that somebody else chose, fit for a line of a log or a terminal: short, and all of it visible."""
+    cut = text if len(text) <= most else text[: most - 3] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def reason_of(detail: Mapping[str, Any]) -> str:
+    """One of pydantic's findings (``ValidationError.errors()``) in words for the person who wrote the value."""
+    given = show(detail["input"])
+    kind, context = detail["type"], detail.get("ctx") or {}
+    match kind:
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return "unknown option"
+        case "value_error":
+            return str(context["error"])
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"has to be a whole number, not {given}"
+        case "greater_than_equal":
+            return f"has to be at least {context['ge']}, not {given}"
+        case "greater_than":
+            return f"has to be more than {context['gt']:g}, not {given}"
+        case "less_than_equal":
+            return f"has to be at most {context['le']}, not {given}"
+        case "dict_type" | "dataclass_type":
+            return f"has to be a table, not {given}"
+        case "tuple_type" | "list_type":
+            return f"has to be a list, not {given}"
+        case "literal_error":
+            return f"has to be one of {context['expected']}, not {given}"
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]} ({given})"
+
+
+def parse_site_name(text: str) -> str:
+    """A site's name: it is part of paths, so it is short and plain."""
+    if not SITE_NAME.fullmatch(text):
+        raise ValueError(
+            f"a site's name is 1 to 48 small letters, digits, '-' and '_', beginning and ending with a letter or digit; "
+            f"{show(text)} is not"
+        )
+    return text
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds, from a number of seconds or from text such as ``"250ms"``, ``"30s"``, ``"10m"``, ``"2h"``, ``"1d"``."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)", value.strip())):
+        seconds = float(match[1]) * UNITS_OF_TIME[match[2]]
+    else:
+        raise ValueError(f'give a number of seconds, or text such as "30s", "10m" or "2h", not {show(value)}')
+    if not 0 <= seconds <= YEAR:
+        raise ValueError(f"a duration lies between 0 and a year, and {show(value)} does not")
+    return float(seconds)
+
+
+def parse_size(value: Any) -> int:
+    """Bytes, from a number of bytes or from text such as ``"64K"``, ``"256M"``, ``"2G"`` (powers of 1024)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,20})\s*([KMG]?)i?B?", value.strip())):
+        size = int(match[1]) * UNITS_OF_SIZE[match[2]]
+    else:
+        raise ValueError(f'give a number of bytes, or text such as "64K", "256M" or "2G", not {show(value)}')
+    if not 0 <= size < 2**50:
+        raise ValueError(f"a size lies between 0 and 1024T, and {show(value)} does not")
+    return size
+
+
+def parse_domain(value: Any) -> str:
+    """A host name in lower case and ASCII, ``*.name`` for all names below one, or ``*`` for every other name."""
+    if not isinstance(value, str):
+        raise ValueError(f"a domain is text, and {show(value)} is not")
+    if value == "*":
+        return value
+    name = value.strip().lower().rstrip(".")
+    is_wildcard = name.startswith("*.")
+    if is_wildcard:
+        name = name[2:]
+    if not name.isascii() and len(name) <= DOMAIN_BYTES:
+        try:
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError(f"{show(value)} is not a host name") from None
+    if "/" in name or ":" in name:
+        raise ValueError(f"{show(value)} is not a host name: leave out the scheme, the port and the path")
+    if "*" in name:
+        raise ValueError(f"{show(value)}: '*' may only stand for all names below one, as in '*.example.com', or alone")
+    if len(name) > DOMAIN_BYTES:
+        raise ValueError(
+            f"{show(value)} is longer than {DOMAIN_BYTES} bytes, which is what the path of a socket has room for"
+        )
+    if not all(LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError(f"{show(value)} is not a host name")
+    return f"*.{name}" if is_wildcard else name
+
+
+def parse_url_prefix(value: Any) -> str:
+    """A path in URLs, as ``/static/``; it comes back without the last slash, and the root as the empty text."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError(f"a path in URLs begins with '/', and {show(value)} does not")
+    if value == "/":
+        return ""
+    parts = value[1:].removesuffix("/").split("/")
+    if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+        raise ValueError(f"{show(value)} has an empty part, '.', '..' or an unprintable character")
+    if len(value.encode()) > 1000 or any(len(part.encode()) > PART_BYTES for part in parts):
+        raise ValueError(f"a path in URLs has at most 1000 bytes, and each of its parts at most {PART_BYTES}")
+    return "/" + "/".join(parts)
+
+
+def parse_application(value: Any) -> str:
+    """``package.module:object``, or ``package.module:function()`` for one that makes the application."""
+    if not isinstance(value, str):
+        raise ValueError(f"app is text, and {show(value)} is not")
+    if len(value) > 500 or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*(\(\))?", value):
+        raise ValueError(f'{show(value)} is not of the form "package.module:object", as in "mysite.wsgi:application"')
+    return value
+
+
+def parse_path(value: Any) -> str:
+    """A path of the file system: no NUL, no line breaks."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a path is text and not empty, and {show(value)} is not")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError(f"a path has no control characters, and {show(value)} does")
+    if len(value.encode("utf-8", "surrogateescape")) > PATH_BYTES:
+        raise ValueError(f"a path has at most {PATH_BYTES} bytes")
+    return value
+
+
+def parse_user(value: Any) -> str:
+    """The name of a system user; whether there is such a user is not asked here."""
+    if not isinstance(value, str):
+        raise ValueError(f"a user is named by text, and {show(value)} is not")
+    if not re.fullmatch(r"\w[\w.@+-]{0,254}\$?", value):
+        raise ValueError(f"{show(value)} is not the name of a system user")
+    return value
+
+
+def parse_variable(value: Any) -> str:
+    """The value of an environment variable."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"the value of an environment variable is text, and {show(value)} is not")
+    if isinstance(value, int) and abs(value) >= 2**64:
+        raise ValueError("a number this long has to be written as text")
+    if "\0" in str(value):
+        raise ValueError("the value of an environment variable has no NUL")
+    return str(value)
+
+
+def parse_variable_name(value: Any) -> str:
+    """The name of an environment variable."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", value):
+        raise ValueError(
+            f"the name of an environment variable is up to 200 letters, digits and '_', and {show(value)} is not"
+        )
+    return value
+
+
+def parse_listen(value: Any) -> str:
+    """``HOST:PORT`` for an address as ``8000``, ``:8000``, ``127.0.0.1:8000``, ``[::1]:8000`` or ``*:80``."""
+    match = re.fullmatch(r"(?:(\*|\[[0-9A-Fa-f:.]+\]|[0-9.]+|localhost)?:)?([0-9]{1,5})", str(value).strip())
+    host = {None: "127.0.0.1", "localhost": "127.0.0.1", "*": "0.0.0.0"}.get(match[1], match[1]) if match else ""
+    try:
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise ValueError
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        raise ValueError(f"{show(value)} is not an address: write PORT, IPV4:PORT, [IPV6]:PORT or *:PORT") from None
+    return f"{host}:{int(match[2])}"
+
+
+def _schema(kind: str, unit: str, pattern: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"anyOf": [{"type": kind, "minimum": 0}, {"type": "string", "pattern": pattern}], "unit": unit}
+    )
+
+
+_TIME = _schema("number", "time", r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$")
+_SIZE = _schema("integer", "size", r"^[0-9]+\s*[KMG]?i?B?$")
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _TIME]
+Size = Annotated[int, BeforeValidator(parse_size), _SIZE]
+Domain = Annotated[str, BeforeValidator(parse_domain)]
+UrlPrefix = Annotated[str, BeforeValidator(parse_url_prefix)]
+Application = Annotated[str, BeforeValidator(parse_application)]
+PathText = Annotated[str, BeforeValidator(parse_path)]
+UserName = Annotated[str, BeforeValidator(parse_user)]
+Variable = Annotated[str, BeforeValidator(parse_variable), WithJsonSchema({"type": ["string", "number"]})]
+VariableName = Annotated[str, BeforeValidator(parse_variable_name)]
+Listen = Annotated[str, BeforeValidator(parse_listen)]

