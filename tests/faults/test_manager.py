@@ -207,7 +207,7 @@ def test_who_has_a_domain_keeps_it(make_server: MakeServer) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_managers_in_a_row_under_load(make_server: MakeServer) -> None:
+def test_many_managers_in_a_row_under_load(make_server: MakeServer) -> None:
     server = make_server()
     server.site("wsgi", PID, workers={"min": 2, "max": 2})
     server.site("asgi", PID_ASGI)
@@ -217,7 +217,7 @@ def test_twenty_managers_in_a_row_under_load(make_server: MakeServer) -> None:
     server.get("asgi")
     pids = {name: set(server.workers(name)) for name in ("wsgi", "asgi")}
     with Load(server, "wsgi", "asgi") as load, Load(server, "naps", threads=1, path="/?sleep=0.05") as naps:
-        for _ in range(20):
+        for _ in range(8):
             # Not by asking: the next manager may die while it starts, too.
             os.kill(wait_for(lambda: manager_of(server)), signal.SIGKILL)
             load.go_on(5)

@@ -73,12 +73,13 @@ def test_a_server_can_be_started_at_once_after_its_supervisor_was_killed(make_se
     populate(server)
     assert server.process is not None
     old = server.process
+    below = descendants_of(old.pid)
     old.kill()
     old.wait()
     server.start()
     check_works(server)
-    time.sleep(3)  # the last of the old processes are gone by now, and have taken nothing with them
-    check_works(server)
+    wait_for(lambda: not any(map(is_alive, below)), "the end of the old processes, which take nothing with them")
+    assert [server.get(name).status for name in ("wsgi", "asgi", "broken", "stopped")] == [200] * 4
     assert server.stop() == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -328,9 +329,7 @@ def tenant(server: Server) -> Iterator[Path]:
         (server.sites / "tenant.toml").unlink()
         wait_for(lambda: not server.state("tenant"), "the tenant to go")
     finally:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
 
 
 def texts(server: Server, *paths: str) -> list[str]:

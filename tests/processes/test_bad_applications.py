@@ -5,6 +5,7 @@ The applications are in ``tests/hostile/applications``, a file for each.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -281,10 +282,10 @@ def test_a_missing_dependency_that_is_installed(server: Server) -> None:
     (folder / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3")
     (folder / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     zygotes = len(server.status()["server"]["zygotes"])
-    name = put(server, "missing_dependency", environment=".venv", directory=str(folder))
-    server.site_file(name, f'app = "app:application"\ndirectory = "{folder}"\nenvironment = "{folder}/.venv"\n')
-    (folder / "app.py").write_text(source("missing_dependency") + GOOD.replace("\n    ", "\n"))
-    wait_for(lambda: server.get(name).status == 503)
+    name, code = folder.name, source("missing_dependency") + GOOD.replace("\n    ", "\n")
+    server.site(name, code, environment=str(folder / ".venv"))
+    wait_for(lambda: server.view(name), "the site", SOON)
+    assert server.get(name).status == 503
     assert "no_such_package_anywhere" in problem_of(server, name)["reason"]
     (packages / "no_such_package_anywhere").mkdir()
     (packages / "no_such_package_anywhere" / "__init__.py").write_text("")
@@ -325,7 +326,7 @@ def test_a_site_that_does_not_start_is_tried_less_and_less(server: Server, appli
     deadline = time.monotonic() + 9
     attempts: dict[int, float] = {}
     while time.monotonic() < deadline:
-        assert server.get(name).status == 503
+        assert server.get(name).status in (502, 503)  # 502: it waited on the socket that was shut down
         attempts.setdefault(server.view(name)["generation"], time.monotonic())
     times = list(attempts.values())
     pauses = [later - sooner for sooner, later in pairwise(times)]
@@ -376,7 +377,7 @@ def test_a_user_that_does_not_exist_is_a_problem_of_its_site(server: Server) -> 
 
 
 def test_threads_at_import(server: Server) -> None:
-    name = put(server, "starts_threads_at_import")
+    name = put(server, "starts_threads_at_import", limits={"drain": "1s"})
     assert server.get(name).text == "11"
     (pid,) = server.workers(name)
     remove(server, name)  # though its threads never end
@@ -437,18 +438,22 @@ def test_garbage_in_the_place_of_an_answer(server: Server) -> None:
 @pytest.mark.parametrize(
     ("case", "reason"),
     [("exit", "exited by itself with status 5"), ("segv", "was killed by SIGSEGV"), ("kill", "was killed by SIGKILL"),
-     ("abort", "was killed by SIGABRT"), ("half", "exited by itself with status 5"), ("stack", "was killed by SIGSEGV")],
+     ("abort", "was killed by SIGABRT"), ("stack", "was killed by SIGSEGV"), ("half", "exited by itself with status 5")],
 )  # fmt: skip
 def test_a_worker_that_dies_in_a_request_is_replaced(server: Server, case: str, reason: str) -> None:
     name = put(server, "dies_in_requests", workers={"max": 1})
     pid = server.get(name).text
-    answer = server.get(name, f"/{case}")
-    assert answer.status == (502 if case != "half" else 200)
-    assert case != "half" or answer.body == b"half"
+    if case == "half":
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            server.get(name, "/half")
+        assert caught.value.partial == b"half"
+    else:
+        answer = server.get(name, f"/{case}")
+        assert answer.status == 502
+        assert "Traceback" not in answer.text
     following = server.get(name)
     assert following.status == 200
     assert following.text != pid
-    assert "Traceback" not in answer.text
     wait_for(lambda: server.view(name)["generation"] == 2, "the next attempt")
     assert reason in server.log(name)
     remove(server, name)

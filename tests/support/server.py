@@ -227,7 +227,7 @@ class Server:
 
     def workers(self, name: str, phase: str = "ready") -> list[int]:
         """The pids of a site's workers."""
-        return [worker["pid"] for worker in self.view(name)["workers"] if worker["phase"] == phase]
+        return [worker["pid"] for worker in self.view(name).get("workers", ()) if worker["phase"] == phase]
 
     def get(
         self,
@@ -245,7 +245,7 @@ class Server:
         begin = time.monotonic()
         try:
             all_headers = {"Host": f"{host}:{self.port}", **(headers or {})}
-            connection.request(method, path, body=body, headers=all_headers)  # type: ignore[arg-type]
+            connection.request(method, path, body=body, headers=all_headers)
             response = connection.getresponse()
             data = response.read()
         finally:

@@ -31,14 +31,16 @@ class WorkerProcess:
 
     def __init__(self, folder: Path, python: str, share: WorkerProcess | None, has_http: bool, **order: Any) -> None:
         self.folder = folder
-        self.path = share.path if share else str(folder / "app.sock")
+        self.path: str = share.path if share else str(folder / "app.sock")
+        self.listener: socket.socket
+        self.http: list[socket.socket]
         if share:
             self.listener = share.listener.dup()
         else:
             self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.listener.bind(self.path)
             self.listener.listen(1000)
-        self.http: list[socket.socket] = []
+        self.http = [each.dup() for each in share.http] if share else []
         if has_http:
             self.http.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             self.http[0].bind(str(folder / "http.sock"))

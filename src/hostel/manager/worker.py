@@ -17,9 +17,8 @@ from hostel.manager.logs import LogReader, SiteLog, escape_text
 from hostel.manager.zygotes import Zygote
 from hostel.wire import Channel
 from hostel.worker import scoreboard
-from hostel.worker.main import FAILED_TO_START, LOST_DESCRIPTORS
+from hostel.worker.main import FAILED_TO_START, LOST_DESCRIPTORS, NOT_YOURS
 
-NOT_YOURS = "descriptors 0 to 6 of a worker belong to Hostel: close and use only what the application has opened"
 MESSAGES = 100  # more than an honest worker ever sends; one that sends more is not listened to any longer
 
 NOTED = ("attempts", "digest", "has_http", "is_asgi", "ordered_at", "phase", "pid", "ready_after", "slots", "uid")

@@ -29,7 +29,7 @@ from hostel.manager import order as orders
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
 from hostel.manager.site import ManagedSite, Surroundings
-from hostel.manager.worker import NOT_YOURS, ManagedWorker
+from hostel.manager.worker import ManagedWorker
 from hostel.manager.zygotes import Zygote, Zygotes
 from hostel.options.check import identity_of
 from hostel.options.site import Site
@@ -51,6 +51,7 @@ from hostel.wire import (
     WorkerEnded,
 )  # fmt: skip
 from hostel.worker import scoreboard
+from hostel.worker.main import NOT_YOURS
 
 AWAY = 0  # the number of the worker that answers a closed site's queue
 AWAY_PAUSE = 1.0  # before another is ordered, when one has answered nobody

@@ -250,7 +250,7 @@ def import_uvicorn(lent_packages: str) -> Any:
     try:
         import uvicorn
         import uvicorn.server
-    except ImportError as error:
+    except Exception as error:  # a TypeError and others, too: the lent copy is written for newer Pythons than 3.9
         raise LoadError(
             f"this is an ASGI application and uvicorn cannot be imported: {error}",
             f"install uvicorn into the site's environment ({sys.prefix})",

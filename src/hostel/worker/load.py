@@ -62,7 +62,7 @@ def load(application: str, directory: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            callables = sorted(n for n in dir(found) if not n.startswith("_") and callable(getattr(found, n, None)))
+            callables = sorted(n for n in dir(found) if not n.startswith("_") and _is_candidate(found, n))
             hint = f"it has: {', '.join(callables[:12])}" if callables else "it has no callable at all"
             raise LoadError(f"{where} has no {name!r}", hint) from None
         except BaseException as error:  # of a property, or a module's __getattr__
@@ -80,6 +80,14 @@ def load(application: str, directory: str) -> Any:
             "app has to name a WSGI or ASGI application, or a function that makes one, with () at its end",
         )
     return found
+
+
+def _is_candidate(owner: Any, name: str) -> bool:
+    """Whether an attribute could be meant as the application: it can be called, and was not just imported."""
+    value = getattr(owner, name, None)
+    home = getattr(owner, "__module__", None) or getattr(owner, "__name__", None)
+    is_foreign = hasattr(value, "__name__") and getattr(value, "__module__", None) != home
+    return callable(value) and not is_foreign
 
 
 def is_asgi(application: Callable[..., Any]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import select
 import socket
 import sys
 import time
@@ -24,6 +25,7 @@ from hostel.worker.load import LoadError, involved_sources, is_asgi, load, share
 
 LISTENER, CONTROL, BOARD, HTTP = 3, 4, 5, 6
 FAILED_TO_START = 100  # exit status; the manager has been told why
+NOT_YOURS = "descriptors 0 to 6 of a worker belong to Hostel: close and use only what the application has opened"
 LOST_DESCRIPTORS = 101  # exit status; the application has closed the descriptor by which the manager would be told
 CHANNEL_MODULES = 4000  # how many module names one message may carry
 
@@ -98,6 +100,8 @@ class Worker:
             os._exit(0)
         if (identity_of(LISTENER), identity_of(CONTROL)) != before:
             os._exit(LOST_DESCRIPTORS)
+        if is_shut_down(self.listener):
+            raise LoadError(f"the application has shut down its listening socket, descriptor {LISTENER}", NOT_YOURS)
         interface = order.interface
         if interface == "auto":
             interface = "asgi" if is_asgi(application) else "wsgi"
@@ -174,6 +178,13 @@ class Worker:
         except OSError:
             pass  # nobody is left to be told
         return FAILED_TO_START
+
+
+def is_shut_down(listener: socket.socket) -> bool:
+    """Whether nobody can connect any more: shutdown(2) works through every copy of a descriptor."""
+    asking = select.poll()
+    asking.register(listener, 0)
+    return bool(asking.poll(0))
 
 
 def identity_of(descriptor: int) -> Tuple[int, int]:

@@ -1,9 +1,9 @@
 """Ends its process in the middle of a request, in the way that its path names."""
 
 import ctypes
+import faulthandler
 import os
 import signal
-import sys
 from typing import Any
 
 
@@ -22,7 +22,6 @@ def application(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("Content-Length", "100")])(b"half")
         os._exit(5)
     if case == "/stack":
-        sys.setrecursionlimit(10**9)
-        exec("def f(): f()\nf()")
+        faulthandler._stack_overflow()  # type: ignore[attr-defined]
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
