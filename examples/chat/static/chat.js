@@ -5,7 +5,7 @@ const byId = (id) => document.getElementById(id);
 const [state, clock, messages, form, nameField, textField] =
   ["state", "clock", "messages", "say", "name", "text"].map(byId);
 
-const TIME = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const TIME = new Intl.DateTimeFormat([], { timeStyle: "short" });
 const TIME_WITH_SECONDS = new Intl.DateTimeFormat([], { timeStyle: "medium" });
 const LONGEST_WAIT = 30_000;
 
