@@ -198,7 +198,7 @@ def refused(make_server: MakeServer, *arguments: str) -> tuple[int, str]:
         *arguments, check=False,
     )  # fmt: skip
     left = {path.name for path in server.run_dir.iterdir()} if server.run_dir.exists() else set()
-    assert left <= {"lock"}
+    assert not left
     assert "Traceback" not in result.stderr
     return result.returncode, result.stderr
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from hostel.supervisor.__main__ import lock
 from tests.support.server import DEADLINE, descendants_of, is_alive, make_folder, wait_for
 
 PUPPET = Path(__file__).parent / "puppet.py"
@@ -389,7 +391,19 @@ def test_the_run_directory_is_clean_before_and_after(stage: Stage) -> None:
     (stage.run_dir / "sites" / "new").mkdir(parents=True)
     puppet.do("exit", code=0, wait=False)
     assert process.wait(DEADLINE) == 0
-    assert [path.name for path in stage.run_dir.iterdir()] == ["lock"]
+    assert not stage.run_dir.exists()
+
+
+def test_a_lock_whose_file_is_gone_does_not_count(tmp_path: Path) -> None:
+    """The server before, of which only the end is left, takes its lock and its run directory with it."""
+    run_dir, path = tmp_path / "run", tmp_path / "run" / "lock"
+    before = lock(str(run_dir))
+    os.pwrite(before, b"999999999".ljust(20), 0)  # no process has this number
+    leave = threading.Timer(0.2, lambda: (path.unlink(), run_dir.rmdir(), os.close(before)))
+    leave.start()
+    descriptor = lock(str(run_dir))
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    os.close(descriptor)
 
 
 def test_a_new_server_waits_for_the_manager_of_one_whose_supervisor_was_killed(stage: Stage) -> None:

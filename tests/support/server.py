@@ -187,11 +187,10 @@ class Server:
         return code
 
     def check_nothing_is_left(self) -> None:
-        """No process of it, and nothing in its run directory but the lock."""
+        """No process of it, and not even its run directory."""
         left = [pid for pid in self.descendants if is_alive(pid)]
         assert not left, f"processes are left: {[command_of(pid) for pid in left]}"
-        names = {path.name for path in self.run_dir.iterdir()} if self.run_dir.exists() else set()
-        assert not names - {"lock"}, f"files are left in the run directory: {names}"
+        assert not self.run_dir.exists(), f"files are left in the run directory: {list(self.run_dir.iterdir())}"
 
     def kill(self) -> None:
         """End it by all means, for a test that has failed."""

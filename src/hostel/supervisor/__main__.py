@@ -287,14 +287,19 @@ def children() -> list[int]:
 def lock(run_dir: str) -> int:
     """Lock the run directory for the life of this server. Raises ``UsageError`` when another server has it.
 
-    When that one's supervisor is dead, what is left of it ends by itself, and is waited for.
+    When that one's supervisor is dead, what is left of it ends by itself, and is waited for. A server that ends in good
+    order takes the lock's file with it, so a lock counts only when its file is still the one that is there.
     """
-    descriptor = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path = os.path.join(run_dir, LOCK)
     deadline = time.monotonic() + REMAINS_SECONDS
     while True:
+        os.makedirs(run_dir, mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    break
         except BlockingIOError:
             owner = os.pread(descriptor, 20, 0).decode()
             if os.path.exists(f"/proc/{owner or 'self'}") or time.monotonic() > deadline:
@@ -303,6 +308,7 @@ def lock(run_dir: str) -> int:
                     "stop it, or choose another --run-dir",
                 ) from None
             time.sleep(0.05)
+        os.close(descriptor)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
@@ -325,6 +331,9 @@ def main() -> int:
         sweep(run_dir)  # an earlier server may have been killed
         status = Supervisor(command, descriptor).run()
         sweep(run_dir)
+        with contextlib.suppress(OSError):  # the folder may be another's, or a mount
+            os.unlink(os.path.join(run_dir, LOCK))
+            os.rmdir(run_dir)
         return status
     except HostelError as error:
         print(f"hostel: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)

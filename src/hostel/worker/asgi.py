@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import math
 import socket
 import sys
 import time
-from typing import Any, Awaitable, Callable, Dict, MutableMapping, Set
+from typing import Any, Awaitable, Callable, Dict, MutableMapping, Set, Tuple
 
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
@@ -143,9 +144,9 @@ def serve(
 
     Raises ``LoadError`` when uvicorn is not to be had or the application's lifespan fails to start.
     """
-    uvicorn = import_uvicorn(lent_packages)
-    let_front_finish()
     counted = Counted(application, board, label)
+    uvicorn, config = load_uvicorn(counted, drain, lent_packages)
+    let_front_finish()
 
     class Server(uvicorn.Server):  # type: ignore[name-defined,misc]
         """uvicorn's server with readiness, and an end, told by us; it would poll ten times a second for both."""
@@ -201,19 +202,6 @@ def serve(
                 unheard = [each for each in self.server_state.connections if getattr(each, "cycle", each) is None]
                 is_arriving = bool(unheard or self.redirects)
 
-    config = uvicorn.Config(
-        counted,
-        lifespan="auto",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips="*",  # the only peer is the front: nobody else can enter the socket's directory
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, int(drain)),
-        backlog=BACKLOG,
-    )
     server = Server(config)
     try:
         server.run(sockets=[http])
@@ -229,7 +217,8 @@ def serve(
 class LentPackages(importlib.abc.MetaPathFinder):
     """Finds uvicorn and what it needs in Hostel's own packages, for a site whose environment has no uvicorn.
 
-    It is asked last, and finds these names only: nothing else of Hostel's leaks into a site.
+    It is asked last, and finds these names only: nothing else of Hostel's leaks into a site. It is not asked at all where
+    the site has a uvicorn: that one may not go with our versions of what it needs.
     """
 
     NAMES = frozenset(("uvicorn", "h11", "click", "httptools", "websockets", "typing_extensions"))
@@ -243,16 +232,34 @@ class LentPackages(importlib.abc.MetaPathFinder):
         return None
 
 
-def import_uvicorn(lent_packages: str) -> Any:
-    """uvicorn from the site's environment, or else the copy in ``lent_packages``. Raises ``LoadError``."""
-    if lent_packages:
+def load_uvicorn(application: Counted, drain: float, lent_packages: str) -> Tuple[Any, Any]:
+    """uvicorn from the site's environment, or else the copy in ``lent_packages``, and its configuration.
+
+    Raises ``LoadError`` when it does not run here: the copy may be written for newer Pythons than the site's.
+    """
+    if lent_packages and importlib.util.find_spec("uvicorn") is None:
         sys.meta_path.append(LentPackages(lent_packages))
     try:
         import uvicorn
         import uvicorn.server
-    except Exception as error:  # a TypeError and others, too: the lent copy is written for newer Pythons than 3.9
+
+        config = uvicorn.Config(
+            application,
+            lifespan="auto",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips="*",  # the only peer is the front: nobody else can enter the socket's directory
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, int(drain)),
+            backlog=BACKLOG,
+        )
+        config.load()  # imports the protocols, and what those need
+    except Exception as error:  # not ImportError alone: a newer language fails with a TypeError or a SyntaxError, too
         raise LoadError(
             f"this is an ASGI application and uvicorn cannot be imported: {error}",
             f"install uvicorn into the site's environment ({sys.prefix})",
         ) from None
-    return uvicorn
+    return uvicorn, config

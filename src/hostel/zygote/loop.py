@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import time
-from typing import Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from hostel.errors import PeerError
 from hostel.wire import (
@@ -27,6 +27,7 @@ from hostel.wire import (
 )  # fmt: skip
 from hostel.worker import wsgi  # noqa: F401  # imported here once, for all workers
 from hostel.worker.main import Worker
+from hostel.zygote.descriptors import arrange_descriptors, open_descriptors
 from hostel.zygote.preload import preload
 
 END_SECONDS = 4
@@ -80,24 +81,33 @@ class Zygote:
         if isinstance(order, StartWorker):
             self.fork(order, descriptors)
         elif isinstance(order, Preload):
-            self.channel.send(preload(order.modules))
+            self.say(preload(order.modules))
             gc.collect()
             gc.freeze()
         elif isinstance(order, KillWorker) and order.pid in self.workers:
-            os.kill(order.pid, order.number)
+            try:
+                os.kill(order.pid, order.number)
+            except (OSError, OverflowError):
+                pass  # no signal has this number
         for descriptor in descriptors:
             os.close(descriptor)
         return True
 
+    def say(self, message: Any) -> None:
+        try:
+            self.channel.send(message)
+        except OSError:
+            pass  # nobody is left to be told: the next look at the channel ends us
+
     def fork(self, order: StartWorker, descriptors: List[int]) -> None:
         reason = self.reason_not_to_fork(descriptors)
         if reason:
-            self.channel.send(ForkRefused(order.site, order.worker, reason))
+            self.say(ForkRefused(order.site, order.worker, reason))
             return
         try:
             pid = os.fork()
         except OSError as error:
-            self.channel.send(ForkRefused(order.site, order.worker, f"cannot fork: {error.strerror}"))
+            self.say(ForkRefused(order.site, order.worker, f"cannot fork: {error.strerror}"))
             return
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -105,12 +115,12 @@ class Zygote:
             arrange_descriptors(descriptors)
             raise BecomeWorker(Worker(order, has_http=len(descriptors) == DESCRIPTORS_OF_WORKER[1]))
         self.workers[pid] = (order.site, order.worker)
-        self.channel.send(Forked(order.site, order.worker, pid))
+        self.say(Forked(order.site, order.worker, pid))
 
     def reason_not_to_fork(self, descriptors: Sequence[int]) -> str:
         if len(descriptors) not in DESCRIPTORS_OF_WORKER:
             return f"the order came with {len(descriptors)} descriptors"
-        foreign = open_descriptors() - self.known - set(descriptors)
+        foreign = open_descriptors().keys() - self.known - set(descriptors)
         if foreign:
             return f"the zygote holds foreign descriptors: {sorted(foreign)}"
         if len(os.listdir("/proc/self/task")) != 1:
@@ -118,6 +128,7 @@ class Zygote:
         return ""
 
     def reap(self) -> None:
+        """Report the children that have ended."""
         try:
             os.read(self.wake_reader, 4096)
         except BlockingIOError:
@@ -127,10 +138,7 @@ class Zygote:
             if not pid:
                 return
             site, worker = self.workers.pop(pid, ("", 0))
-            try:
-                self.channel.send(WorkerEnded(site, worker, pid, status))
-            except OSError:
-                pass  # the manager and the supervisor are gone: so will we be
+            self.say(WorkerEnded(site, worker, pid, status))
 
     def end(self) -> None:
         """Supervisor and manager are gone: so are the other ends of the workers' channels, and they drain by themselves.
@@ -139,38 +147,9 @@ class Zygote:
         """
         deadline = time.monotonic() + END_SECONDS
         while self.workers:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            if pid:
-                self.workers.pop(pid, None)
-            elif time.monotonic() < deadline:
-                select.select([self.wake_reader], [], [], 0.1)
-            else:
+            select.select([self.wake_reader], [], [], 0.1)
+            self.reap()
+            if time.monotonic() > deadline:
                 for pid in self.workers:
                     os.kill(pid, signal.SIGKILL)
                 deadline += END_SECONDS
-
-
-def open_descriptors() -> Set[int]:
-    """The numbers of this process's open descriptors."""
-    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
-    return {number for number in numbers if os.path.lexists(f"/proc/self/fd/{number}")}  # less the listing's own
-
-
-def arrange_descriptors(descriptors: Sequence[int]) -> None:
-    """In a fresh worker: give its descriptors their fixed numbers, and close all others.
-
-    ``descriptors``: listening socket, control channel, log pipe, scoreboard, and perhaps the HTTP socket.
-    """
-    # First out of the way of each other: every source above every target.
-    high = [os.dup(number) for number in descriptors]
-    while min(high) <= 6:
-        high = [os.dup(number) for number in high]
-    listener, control, log, board, *http = high
-    for source, target in ((log, 1), (log, 2), (listener, 3), (control, 4), (board, 5)):
-        os.dup2(source, target, inheritable=target < 3)
-    if http:
-        os.dup2(http[0], 6, inheritable=False)
-    os.closerange(7 if http else 6, 1024)
-    for number in open_descriptors():
-        if number >= 1024:
-            os.close(number)
