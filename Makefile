@@ -15,7 +15,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 .PHONY: serve test test-fast test-other-pythons check docs bench clean system-packages venv
 
 serve:  ## set everything up and serve examples/ at http://<site>.localhost:8000
-	@scripts/serve.sh
+	@VENV='$(VENV)' INSTALL='$(INSTALL)' scripts/serve.sh
 
 test: system-packages venv  ## everything that CI runs but the lint
 	$(PYTEST) -q
@@ -45,4 +45,4 @@ test-other-pythons:
 	@scripts/other-pythons.sh
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf .venv $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -17,7 +17,7 @@ find_python() {
     exit 1
 }
 
-if [ ! -x "$venv/bin/python" ]; then
+if [ ! -x "$venv/bin/pip" ]; then  # none, or one that was interrupted
     python=$(find_python)
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -29,7 +29,7 @@ if [ ! -x "$venv/bin/python" ]; then
         fi
     fi
     echo "making $venv with $("$python" --version)"
-    "$python" -m venv "$venv"
+    "$python" -m venv --clear "$venv"
 fi
 
 # Installed anew only when what is to be installed has changed.
