@@ -399,8 +399,13 @@ def test_a_lock_whose_file_is_gone_does_not_count(tmp_path: Path) -> None:
     run_dir, path = tmp_path / "run", tmp_path / "run" / "lock"
     before = lock(str(run_dir))
     os.pwrite(before, b"999999999".ljust(20), 0)  # no process has this number
-    leave = threading.Timer(0.2, lambda: (path.unlink(), run_dir.rmdir(), os.close(before)))
-    leave.start()
+
+    def leave() -> None:
+        path.unlink()
+        run_dir.rmdir()
+        os.close(before)
+
+    threading.Timer(0.2, leave).start()
     descriptor = lock(str(run_dir))
     assert os.path.samestat(os.fstat(descriptor), path.stat())
     os.close(descriptor)
