@@ -167,7 +167,7 @@ def test_anything_at_all(server: Server, data: bytes) -> None:
                 answer += more
         except ConnectionResetError:
             pass
-    assert not answer or answer.startswith((b"HTTP/1.", b"<html>")), answer  # the latter: the answer of HTTP/0.9
+    assert not answer or answer.startswith((b"HTTP/1.", b"<")), answer  # the latter: a page, in HTTP/0.9
     assert b" 500 " not in answer and b" 502 " not in answer and b" 504 " not in answer
 
 
