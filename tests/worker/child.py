@@ -22,7 +22,7 @@ def main() -> int:
     entry.adopt_package()
     from hostel.wire import StartWorker
     from hostel.worker.main import Worker
-    from hostel.zygote.loop import arrange_descriptors
+    from hostel.zygote.descriptors import arrange_descriptors
 
     arrange_descriptors(descriptors)
     return Worker(StartWorker(**fields), has_http=len(descriptors) == 5).run()

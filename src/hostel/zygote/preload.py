@@ -1,130 +1,153 @@
 """Importing what sites share, so that each worker finds it there: the difference between 300 ms and 40 ms.
 
-The hard part: some modules do more than define things when they are imported; they start threads, open files, want
-settings. A zygote that has done so cannot fork safely. So all modules are imported in a forked trial first, which sees
-after each of them whether a thread or a descriptor is left; only those that pass are imported here.
+The hard part: some modules do more than define things when they are imported; they start threads, open files, handle
+signals, want settings. A zygote that has done so cannot fork safely. So all modules are imported in a forked trial first,
+which looks at its process after each of them. A trial ends with the first that leaves something behind: whatever imports
+that one too would now seem harmless. What has passed is imported here, and the next trial begins behind the culprit.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import select
 import signal
 import sys
 import time
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Set
 
 from hostel.wire import Preloaded
+from hostel.zygote.descriptors import close_from, open_descriptors
 
-TRIAL_SECONDS = 60
+TRIAL_SECONDS = 60  # for all trials together
 MODULE_SECONDS = 10
 NOBODY = 65534
+VERDICTS = 3  # the descriptor on which a trial tells its verdicts
+REASON_BYTES = 200
+CHANGES = "its import changes what a fork copies: "  # a trial ends with such a verdict
 REFUSED = 100  # whose reasons are told: a message has room for so many
 
 
 def preload(modules: Sequence[str]) -> Preloaded:
     """Import those of ``modules`` that pass the trial, in the given order."""
     begin = time.monotonic()
-    wanted = [name for name in modules if name not in sys.modules]
-    verdicts = try_modules(wanted)
     imported: List[str] = []
     refused: Dict[str, str] = {}
-    for name in wanted:
-        reason = verdicts.get(name, "the trial ended before it")
-        if not reason:
-            try:
-                importlib.import_module(name)
-            except BaseException as error:
-                reason = describe(error)
-        if reason:
-            refused[name] = reason
-        else:
-            imported.append(name)
+    rest = [name for name in modules if name not in sys.modules]
+    while rest:
+        reasons = try_modules(rest, refused, begin + TRIAL_SECONDS)
+        for name, reason in zip(rest, reasons):
+            reason = reason or as_line(import_module(name)).decode()
+            if reason:
+                refused[name] = reason
+            else:
+                imported.append(name)
+        rest = rest[len(reasons) :]
     return Preloaded(tuple(imported), dict(list(refused.items())[:REFUSED]), time.monotonic() - begin)
 
 
-def try_modules(modules: Sequence[str]) -> Dict[str, str]:
-    """Import all in a child; for each module the reason against it, empty when there is none.
+def import_module(name: str) -> str:
+    """Import a module; the reason why that cannot be, or nothing."""
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        try:
+            return f"{type(error).__name__}: {error}"
+        except BaseException:  # it cannot even be told
+            return type(error).__name__
+    return ""
 
-    When the child dies or hangs, the module it was at is refused and another child goes on behind it.
+
+def as_line(reason: str) -> bytes:
+    """A reason in one line of bounded size."""
+    return ascii(reason)[1:-1].encode()[:REASON_BYTES]
+
+
+def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float) -> List[str]:
+    """Import the first of ``modules`` in a child, as many as one trial can; for each the reason against it, or nothing.
+
+    What lies in a package that has been ``refused`` is not tried.
     """
-    verdicts: Dict[str, str] = {}
-    deadline = time.monotonic() + TRIAL_SECONDS
-    rest = list(modules)
-    while rest and time.monotonic() < deadline:
-        done, culprit = _try_in_child(rest, verdicts, deadline)
-        if culprit is not None:
-            verdicts[culprit] = "its import hangs or ends the process"
-            done += 1
-        rest = rest[done:]
-    return verdicts
-
-
-def _try_in_child(modules: Sequence[str], verdicts: Dict[str, str], deadline: float) -> Tuple[int, Optional[str]]:
-    """How many modules a child got through, and the one that stopped it, if one did."""
+    if time.monotonic() > deadline:
+        return ["there was no time left to try it"] * len(modules)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            os.close(reader)
-            signal.set_wakeup_fd(-1)
-            null = os.open(os.devnull, os.O_RDWR)
-            for number in (0, 1, 2):
-                os.dup2(null, number)
-            if os.geteuid() == 0:  # the names of the modules come from tenants: what they do first, they do as nobody
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-            _run_trial(modules, writer)
+            _run_trial(modules, set(refused), writer)
         finally:
             os._exit(0)
     os.close(writer)
-    done = 0
+    reasons: List[str] = []
     data = b""
     ready = select.poll()
     ready.register(reader, select.POLLIN)
-    while done < len(modules):
+    while len(reasons) < len(modules) and not (reasons and reasons[-1].startswith(CHANGES)):
         patience = min(MODULE_SECONDS, deadline - time.monotonic())
         if patience <= 0 or not ready.poll(patience * 1000):
+            reasons.append("its import takes too long")
             break
         more = os.read(reader, 65536)
         if not more:
+            reasons.append("its import ends the process")
             break
         *lines, data = (data + more).split(b"\n")
-        for line in lines:
-            name, reason = json.loads(line)
-            verdicts[name] = reason
-            done += 1
+        reasons += [line.decode("ascii", "replace") for line in lines]
     os.close(reader)
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    os.waitpid(pid, 0)
-    return done, modules[done] if done < len(modules) else None
-
-
-def _run_trial(modules: Sequence[str], writer: int) -> None:
-    before = _leftovers()
-    for name in modules:
-        reason = ""
+    for kill in (os.killpg, os.kill):  # with all that it has started
         try:
-            importlib.import_module(name)
-        except BaseException as error:
-            reason = describe(error)
-        after = _leftovers()
-        if after != before and not reason:
-            reason = "its import leaves threads or open files behind"
-        before = after
-        os.write(writer, json.dumps([name, reason]).encode() + b"\n")
+            kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    os.waitpid(pid, 0)
+    return reasons
 
 
-def _leftovers() -> Tuple[int, int]:
-    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for source, target in ((null, 0), (null, 1), (null, 2), (writer, VERDICTS)):
+        os.dup2(source, target)
+    close_from(VERDICTS + 1)
+    if os.geteuid() == 0:  # the names of the modules come from tenants: what they do first, they do as nobody
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    before = _what_a_fork_copies()
+    pid = os.getpid()
+    for name in modules:
+        parts = name.split(".")
+        packages = [".".join(parts[:count]) for count in range(1, len(parts))]
+        culprit = next((package for package in packages if package in refused), "")
+        reason = f"its package {culprit} is refused" if culprit else import_module(name)
+        if os.getpid() != pid:
+            return  # it has forked, and this is the copy
+        after = _what_a_fork_copies()
+        changed = [what for what in before if before[what] != after[what]]
+        if changed:
+            reason = CHANGES + ", ".join(changed)
+        if reason:
+            refused.add(name)
+        os.write(VERDICTS, as_line(reason) + b"\n")
+        if changed:
+            return
 
 
-def describe(error: BaseException) -> str:
-    """One line about an exception."""
-    return f"{type(error).__name__}: {error}"[:200]
+def _what_a_fork_copies() -> Dict[str, Any]:
+    """What a zygote must keep as it is, for its own sake or for that of its workers."""
+    return {
+        "threads": os.listdir("/proc/self/task"),
+        "open files": open_descriptors(),
+        "child processes": _has_children(),
+        "signal handlers": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
+        "environment variables": dict(os.environ),
+    }
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
