@@ -92,9 +92,10 @@ class Connection:
         """What comes next; empty at the end. Raises ``ConnectionResetError`` when the worker left bytes unread."""
         return self.sock.recv(65536)
 
-    def receive_until(self, end: bytes) -> bytes:
+    def receive_until(self, expected: bytes) -> bytes:
+        """What comes until this has come, and perhaps more."""
         data = b""
-        while not data.endswith(end):
+        while expected not in data:
             more = self.receive()
             assert more, f"the connection ended after {data!r}"
             data += more

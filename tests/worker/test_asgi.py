@@ -14,7 +14,7 @@ from hostel.wire import InterfaceFound, Step
 from tests.support.server import DEADLINE, wait_for
 from tests.worker.process import StartProcess, WorkerProcess
 from tests.worker.running import REQUEST, Answer, parse, stamp
-from tests.worker.test_interpreters import interpreters
+from tests.worker.test_interpreters import interpreters, number
 
 HELLO = """
     import asyncio, os, sys
@@ -33,7 +33,8 @@ HELLO = """
         if scope["path"] == "/exit":
             sys.exit(3)
         body = sys.modules["uvicorn"].__file__.encode()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def leave():
@@ -242,11 +243,11 @@ def test_a_task_that_exits_ends_the_worker_and_is_no_failed_start(start_process:
 # --- environments -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", sorted(interpreters(), key=lambda name: int(name[2:])))
+@pytest.mark.parametrize("version", sorted(interpreters(), key=number))
 def test_other_interpreters_borrow_our_uvicorn(start_process: StartProcess, version: str) -> None:
-    """As far as ours runs there: the older ones need one of their own, and are told so."""
+    """As far as ours runs there, with all that it needs: the older ones need one of their own, and are told so."""
     worker = start_process(HELLO, has_http=True, python=interpreters()[version], lent_packages=own_packages())
-    if version == "3.9":
+    if number(version) < 11:
         failure = worker.wait_failed()
         assert failure.reason.startswith("this is an ASGI application and uvicorn cannot be imported: ")
         assert failure.hint.startswith("install uvicorn into the site's environment (")
@@ -255,3 +256,16 @@ def test_other_interpreters_borrow_our_uvicorn(start_process: StartProcess, vers
     assert ask(worker).body.decode().startswith(own_packages())
     worker.drain()
     assert worker.wait_end() == 0
+
+
+def test_a_uvicorn_of_the_sites_own_is_not_mixed_with_ours(start_process: StartProcess) -> None:
+    code = """
+        import importlib, sys
+        with open(__file__.replace("app.py", "uvicorn.py"), "w") as file:
+            file.write("import sys; raise ImportError(str(sys.meta_path))")
+        importlib.invalidate_caches()
+        async def application(scope, receive, send): pass
+    """
+    failure = start_process(code, lent_packages=own_packages(), has_http=True).wait_failed()
+    assert "PathFinder" in failure.reason
+    assert "LentPackages" not in failure.reason

@@ -87,7 +87,8 @@ def gzipped(path: Path) -> Path:
 def zipped(path: Path) -> Any:
     with zipfile.ZipFile(path.with_suffix(".zip"), "w") as archive:
         archive.write(path, "file")
-    return zipfile.ZipFile(path.with_suffix(".zip")).open("file")
+    with zipfile.ZipFile(path.with_suffix(".zip")) as archive:
+        return archive.open("file")  # which keeps the archive's file open until it is closed itself
 
 
 def spooled(path: Path) -> Any:

@@ -80,6 +80,11 @@ def interpreters() -> dict[str, str]:
     return found
 
 
+def number(version: object) -> int:
+    """Orders versions of Python 3."""
+    return int(str(version)[2:])
+
+
 def works(python: str, version: str) -> bool:
     """Whether this is what its name says: the commands of pyenv are there for versions that are not chosen, too."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
@@ -87,7 +92,7 @@ def works(python: str, version: str) -> bool:
     return result.returncode == 0 and result.stdout.strip() == version
 
 
-each_python = pytest.mark.parametrize("version", sorted(interpreters(), key=lambda name: int(name[2:])))
+each_python = pytest.mark.parametrize("version", sorted(interpreters(), key=number))
 
 
 def run(version: str, code: str, *arguments: str) -> str:

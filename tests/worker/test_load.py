@@ -379,6 +379,6 @@ def test_strange_modules_do_no_harm(project: Path, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patch:
         for name, module in (("exploding", Exploding()), ("absent", None), ("number", 5)):
-            patch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+            patch.setitem(sys.modules, name, module)
         assert "exploding" not in shared_modules(str(project), set())
         assert involved_sources(str(project), "") == ()

@@ -728,7 +728,7 @@ def test_a_generator_is_closed_when_the_client_is_gone(serve: Serve) -> None:
     connection.close()
     gone.set()
     assert ended.wait(30)
-    assert server.request().receive_until(b"first")
+    assert server.request().receive_until(b"first")  # it serves the next
 
 
 def test_each_item_is_sent_before_the_next_is_asked_for(serve: Serve) -> None:
