@@ -71,6 +71,18 @@ def test_what_imports_a_refused_module_is_refused_in_every_order(zygote: ZygoteP
     check_loaded(zygote, "harmless")
 
 
+def test_what_a_failed_import_has_half_done_is_tried_again(zygote: ZygoteProcess) -> None:
+    """In its own trial it fails as well, and no worker sees what it does before it does so."""
+    zygote.module("registry", "found = []")
+    zygote.module("outer", "import inner\nraise RuntimeError")
+    zygote.module("inner", "import registry\nregistry.found.append('inner')\nimport outer")
+    answer = zygote.preload("outer", "missing", "inner", "registry")
+    assert answer.imported == ("registry",)
+    assert list(answer.refused) == ["outer", "missing", "inner"]
+    worker = zygote.fork(f"    import registry; print(registry.found){HELLO}").wait_ready()
+    assert worker.log == "[]\n"
+
+
 @pytest.mark.slow
 def test_what_lies_in_a_refused_package_is_not_tried(zygote: ZygoteProcess) -> None:
     """Each of its modules would hang as long as itself does."""

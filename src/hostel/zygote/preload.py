@@ -2,8 +2,9 @@
 
 The hard part: some modules do more than define things when they are imported; they start threads, open files, handle
 signals, want settings. A zygote that has done so cannot fork safely. So all modules are imported in a forked trial first,
-which looks at its process after each of them. A trial ends with the first that leaves something behind: whatever imports
-that one too would now seem harmless. What has passed is imported here, and the next trial begins behind the culprit.
+which looks at its process after each of them. A trial ends with the first that fails and leaves something behind, be it
+half of what it imports: the next would find that, and seem harmless. What has passed is imported here, and the next trial
+begins behind the culprit.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ MODULE_SECONDS = 10
 NOBODY = 65534
 VERDICTS = 3  # the descriptor on which a trial tells its verdicts
 REASON_BYTES = 200
-CHANGES = "its import changes what a fork copies: "  # a trial ends with such a verdict
+END = b"."  # instead of a verdict: the trial ends with the one before
+CHANGES = "its import changes what a fork copies: "
 REFUSED = 100  # whose reasons are told: a message has room for so many
 
 
@@ -33,16 +35,17 @@ def preload(modules: Sequence[str]) -> Preloaded:
     begin = time.monotonic()
     imported: List[str] = []
     refused: Dict[str, str] = {}
-    rest = [name for name in modules if name not in sys.modules]
+    rest = [name for name in dict.fromkeys(modules) if name not in sys.modules]
     while rest:
-        reasons = try_modules(rest, refused, begin + TRIAL_SECONDS)
-        for name, reason in zip(rest, reasons):
-            reason = reason or as_line(import_module(name)).decode()
-            if reason:
-                refused[name] = reason
-            else:
+        for name, verdict in zip(tuple(rest), try_modules(rest, refused, begin + TRIAL_SECONDS)):
+            rest.remove(name)
+            reason = verdict or as_line(import_module(name)).decode()
+            if not reason:
                 imported.append(name)
-        rest = rest[len(reasons) :]
+                continue
+            refused[name] = reason
+            if not verdict:
+                break  # the process is not as it was in the trial
     return Preloaded(tuple(imported), dict(list(refused.items())[:REFUSED]), time.monotonic() - begin)
 
 
@@ -82,7 +85,8 @@ def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float)
     data = b""
     ready = select.poll()
     ready.register(reader, select.POLLIN)
-    while len(reasons) < len(modules) and not (reasons and reasons[-1].startswith(CHANGES)):
+    is_over = False
+    while len(reasons) < len(modules) and not is_over:
         patience = min(MODULE_SECONDS, deadline - time.monotonic())
         if patience <= 0 or not ready.poll(patience * 1000):
             reasons.append("its import takes too long")
@@ -92,7 +96,8 @@ def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float)
             reasons.append("its import ends the process")
             break
         *lines, data = (data + more).split(b"\n")
-        reasons += [line.decode("ascii", "replace") for line in lines]
+        is_over = END in lines
+        reasons += [line.decode("ascii", "replace") for line in lines if line != END]
     os.close(reader)
     for kill in (os.killpg, os.kill):  # with all that it has started
         try:
@@ -120,6 +125,7 @@ def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
         parts = name.split(".")
         packages = [".".join(parts[:count]) for count in range(1, len(parts))]
         culprit = next((package for package in packages if package in refused), "")
+        modules_before = set(sys.modules)
         reason = f"its package {culprit} is refused" if culprit else import_module(name)
         if os.getpid() != pid:
             return  # it has forked, and this is the copy
@@ -130,7 +136,8 @@ def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
         if reason:
             refused.add(name)
         os.write(VERDICTS, as_line(reason) + b"\n")
-        if changed:
+        if changed or (reason and set(sys.modules) != modules_before):
+            os.write(VERDICTS, END + b"\n")
             return
 
 
