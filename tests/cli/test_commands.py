@@ -273,11 +273,21 @@ def test_add_says_what_will_not_work(server: Server) -> None:
 
 
 def test_add_without_a_project(server: Server) -> None:
-    answer = Answer(server, "add", "env", "--app", "app:app", "--environment", str(server.projects), "--dry-run")
-    assert f'directory = "{server.projects}"' in answer.out
+    answer = Answer(server, "add", "env", "--app", "app:app", "--environment", f"{server.projects}/.venv/", "--dry-run")
+    assert f'directory = "{server.projects}"\nenvironment = "{server.projects}/.venv"' in answer.out
     answer = Answer(server, "add", "here", "--app", "app:app", "--dry-run")
     assert f'directory = "{Path.cwd()}"' in answer.out
     assert Answer(server, "add", "none").code == 2
+
+
+def test_add_with_app_finds_the_environment_of_the_project(server: Server) -> None:
+    server.write("own/.venv/pyvenv.cfg", "home = /usr/bin")
+    answer = Answer(server, "add", "own", f"{server.projects}/own", "--app", "app:app", "--dry-run")
+    assert f'environment = "{server.projects}/own/.venv"' in answer.out
+    answer = Answer(
+        server, "add", "own", f"{server.projects}/own", "--app", "app:app", "--environment", "/x", "--dry-run"
+    )
+    assert 'environment = "/x"' in answer.out
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import click
 from hostel.cli.output import PathType, command, connect, json_option, print_json, print_problem, say, server_option
 from hostel.cli.paths import look_at
 from hostel.errors import UsageError
-from hostel.options.detect import detect
+from hostel.options.detect import ENVIRONMENTS, detect
 from hostel.options.fields import parse_site_name
 from hostel.options.server import make_server_options
 from hostel.options.site import Site, read_site
@@ -127,11 +127,20 @@ def find_options(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What a site file for the project would say, and notes for the person. Raises ``UsageError``."""
     if app is not None and (project is None or os.path.isdir(project)):
-        return {"app": app, "directory": os.path.abspath(project or environment or ".")}, ()
+        # The folder of an environment, not the environment: what lies in there is no place to work in.
+        place = os.path.abspath(project or (os.path.dirname(os.path.abspath(environment)) if environment else "."))
+        own = find_environment(place)
+        return {"app": app, "directory": place, **({"environment": own} if own else {})}, ()
     if project is None:
         raise UsageError("cannot add the site: there is nothing to make it of", "name its PROJECT folder, or its --app")
     found = detect(project)
     return dict(found.options), found.notes
+
+
+def find_environment(folder: str) -> str | None:
+    """The virtualenv of a project's folder, if it has one under a usual name."""
+    paths = [os.path.join(folder, name) for name in ENVIRONMENTS]
+    return next((path for path in paths if os.path.isfile(os.path.join(path, "pyvenv.cfg"))), None)
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
