@@ -39,7 +39,8 @@ def find_obstacles(site: Site, identity: Identity) -> list[Problem]:
     def look(where: str, what: str, path: str, remedy: str) -> bool:
         reason = identities.obstacle(path, identity)
         if reason:
-            problems.append(Problem(site.name, site.file, where, f"its {what} cannot be used: {reason}", remedy))
+            now = remedy if os.path.exists(path) else "make it, or correct the path"
+            problems.append(Problem(site.name, site.file, where, f"its {what} cannot be used: {reason}", now))
         return not reason
 
     remedy = f"give {who} the right to read it, or set user to one that has it"
