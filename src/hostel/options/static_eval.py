@@ -403,7 +403,8 @@ class Evaluator:
         return right if isinstance(right, tuple) else UNKNOWN
 
     def _join(self, *parts: object) -> object:
-        paths = [part for part in parts if isinstance(part, (str, PurePosixPath))]
+        # As texts: from Python 3.12 on a path keeps all paths that it was put together from.
+        paths = [str(part) for part in parts if isinstance(part, (str, PurePosixPath))]
         return self._sized(PurePosixPath(*paths)) if len(paths) == len(parts) else UNKNOWN
 
     def _sized(self, value: Any) -> Any:
