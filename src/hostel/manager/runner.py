@@ -9,7 +9,6 @@ what takes time is somebody else's (the zygote's fork, the worker's import), and
 from __future__ import annotations
 
 import asyncio
-import html
 import sys
 import time
 import traceback
@@ -24,6 +23,7 @@ from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.machine.site import State
 from hostel.manager.link import SupervisorLink
+from hostel.manager.page import make_closed_page
 from hostel.manager.runtree import RunTree
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.sockets import QueueWatcher
@@ -32,7 +32,6 @@ from hostel.options.server import ServerOptions
 from hostel.plan import Plan, difference
 
 TICK = 0.1  # seconds between looks at the scoreboards while any site is awake
-PAGE_CHARACTERS = 16_000  # of a traceback in a page; it has to fit into a message to a zygote
 LOGS_AT_ONCE = 20
 LOG_SECONDS = 0.002
 QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
@@ -190,17 +189,7 @@ class Runner:
         del self.sites[managed.name]
 
     def _page(self, managed: ManagedSite, failure: Failure | None) -> str:
-        """What visitors of a closed site see: an id, or in development everything."""
-        if failure is None:
-            return make_page("Down for maintenance", "This site has been stopped by its owner. Please come back later.")
-        if not self.options.reload:
-            text = f"Its owner finds the reason in the log under this id: <code>{failure.id}</code>"
-            return make_page("This site does not start", text)
-        details = "\n\n".join(part for part in (failure.traceback, failure.output) if part)[-PAGE_CHARACTERS:]
-        steps = ", ".join(f"{name} after {seconds * 1000:.0f} ms" for name, seconds in failure.journey.steps)
-        text = f"<strong>{html.escape(failure.reason)}</strong><p>{html.escape(failure.hint)}</p>"
-        text += f"<pre>{html.escape(details)}</pre><p>Step: {html.escape(failure.step)} ({html.escape(steps)})</p>"
-        return make_page(f"Site {html.escape(managed.name)} does not start", text)
+        return make_closed_page(managed.name, failure, is_development=self.options.reload)
 
     # --- requests, load, time ---------------------------------------------------------------------------------------
 
