@@ -177,6 +177,14 @@ class ForkRefused(NamedTuple):
     reason: str
 
 
+class Outdated(NamedTuple):
+    """Not forked: what the zygote was made from is not what lies on the disk, at ``path`` for one. It takes no more orders."""
+
+    site: str
+    worker: int
+    path: str
+
+
 class WorkerEnded(NamedTuple):
     site: str
     worker: int
@@ -232,7 +240,7 @@ MESSAGES: Tuple[Type[Any], ...] = (
     Keep, Note, Forget, Spawn, Signal, Serving,
     Kept, Running, Spawned, SpawnFailed, Exited, Stop,
     Preload, StartWorker, KillWorker,
-    Preloaded, Forked, ForkRefused, WorkerEnded,
+    Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,
     Step, InterfaceFound, Ready, StartFailed,
     HttpSocket, Drain,
 )  # fmt: skip

@@ -86,11 +86,14 @@ class ZygoteProcess:
 
     def __init__(self, folder: Path, python: str) -> None:
         self.folder = folder
-        real = os.path.realpath(python)
-        code = "import sys; print('python{}.{}'.format(*sys.version_info))"
-        version = subprocess.run([real, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-        self.packages = folder / "lib" / version / "site-packages"
-        self.packages.mkdir(parents=True)
+        code = "import os, sys; print(os.path.realpath(sys.executable), 'python{}.{}'.format(*sys.version_info))"
+        result = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+        real, version = result.stdout.split()
+        self.site_packages = folder / "lib" / version / "site-packages"
+        self.site_packages.mkdir(parents=True)
+        self.packages = folder / "packages"  # a folder of packages as well, in which a test may add some
+        self.packages.mkdir()
+        (self.site_packages / "more.pth").write_text(f"{self.packages}\n")
         (folder / "bin").mkdir()
         (folder / "bin" / "python").symlink_to(real)
         (folder / "pyvenv.cfg").write_text(f"home = {os.path.dirname(real)}\n")

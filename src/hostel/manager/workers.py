@@ -43,6 +43,7 @@ from hostel.wire import (
     HttpSocket,
     InterfaceFound,
     KillWorker,
+    Outdated,
     Ready,
     Spawned,
     SpawnFailed,
@@ -306,7 +307,7 @@ class Workers:
         if message is None:
             self._zygote_gone(zygote, "it died")
             return
-        if not isinstance(message, (Forked, ForkRefused, WorkerEnded)):
+        if not isinstance(message, (Forked, ForkRefused, Outdated, WorkerEnded)):
             return
         found = self.find(message.site, message.worker)
         if found is not None and found[1].zygote is not zygote:
@@ -323,6 +324,10 @@ class Workers:
                     f"hostel: the zygote of {zygote.environment or sys.prefix}: {reason}", file=sys.stderr, flush=True
                 )
                 self._order_again(*found, reason, may_retry=self.zygotes.distrust(zygote))
+            case Outdated(_, _, path) if found is not None and not found[1].pid:
+                where = zygote.environment or sys.prefix
+                self.zygotes.retire(zygote)
+                self._order_again(*found, f"{where} keeps changing: {escape_text(path[:200])}", may_retry=True)
             case WorkerEnded(_, _, pid, status) if found is not None and found[1].pid in (0, pid):
                 self._exited(*found, status)
 

@@ -226,12 +226,17 @@ class Zygotes:
         if not zygote.preloaded:
             return False
         self._is_bare.add(zygote.key)
-        if self._current.get(zygote.key) is zygote:
-            del self._current[zygote.key]
-            self._change(zygote, RETIRED)
+        self.retire(zygote)
+        return True
+
+    def retire(self, zygote: Zygote) -> None:
+        """Give it no more orders: the next worker of its environment comes from a new one."""
+        if self._current.get(zygote.key) is not zygote:
+            return  # it has been replaced already
+        del self._current[zygote.key]
+        self._change(zygote, RETIRED)
         if zygote.key in self._coming:
             self.kill(self._coming[zygote.key])
-        return True
 
     def kill(self, zygote: Zygote) -> None:
         """End a zygote that does not answer; the supervisor reports what becomes of its workers."""

@@ -21,6 +21,7 @@ from hostel.wire import (
     Forked,
     ForkRefused,
     KillWorker,
+    Outdated,
     Preload,
     StartWorker,
     WorkerEnded,
@@ -29,6 +30,7 @@ from hostel.worker import wsgi  # noqa: F401  # imported here once, for all work
 from hostel.worker.main import Worker
 from hostel.zygote.descriptors import arrange_descriptors, open_descriptors
 from hostel.zygote.preload import preload
+from hostel.zygote.sources import Sources
 
 END_SECONDS = 4
 DESCRIPTORS_OF_WORKER = (4, 5)  # how many an order carries: without and with the HTTP socket
@@ -56,6 +58,7 @@ class Zygote:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a zygote ends when its channel does
         self.known = {0, 1, 2, descriptor, self.wake_reader, self.wake_writer}
+        self.sources = Sources()
         gc.freeze()
 
     def run(self) -> None:
@@ -81,7 +84,9 @@ class Zygote:
         if isinstance(order, StartWorker):
             self.fork(order, descriptors)
         elif isinstance(order, Preload):
-            self.say(preload(order.modules))
+            answer = preload(order.modules)
+            self.sources.remember_modules()
+            self.say(answer)
             gc.collect()
             gc.freeze()
         elif isinstance(order, KillWorker) and order.pid in self.workers:
@@ -103,6 +108,10 @@ class Zygote:
         reason = self.reason_not_to_fork(descriptors)
         if reason:
             self.say(ForkRefused(order.site, order.worker, reason))
+            return
+        changed = "" if order.page else self.sources.find_changed()
+        if changed:
+            self.say(Outdated(order.site, order.worker, changed))
             return
         try:
             pid = os.fork()
