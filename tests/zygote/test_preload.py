@@ -83,6 +83,19 @@ def test_what_a_failed_import_has_half_done_is_tried_again(zygote: ZygoteProcess
     assert worker.log == "[]\n"
 
 
+def test_half_of_a_package_is_not_left_behind(zygote: ZygoteProcess) -> None:
+    """As by an import that passes over an optional package, whose second half cannot be imported here."""
+    zygote.module("optional.", "from optional import half, missing")
+    zygote.module("optional.half")
+    zygote.module("application", "try:\n    import optional\nexcept ImportError:\n    pass")
+    answer = zygote.preload("application", "optional.half", "optional")
+    assert answer.imported == ()
+    worker = zygote.fork(
+        f"    import sys; print([name for name in sys.modules if 'optional' in name]){HELLO}"
+    ).wait_ready()
+    assert worker.log == "[]\n"
+
+
 @pytest.mark.slow
 def test_what_lies_in_a_refused_package_is_not_tried(zygote: ZygoteProcess) -> None:
     """Each of its modules would hang as long as itself does."""

@@ -10,7 +10,6 @@ import click
 from hostel.cli.output import command, connect, count, json_option, print_json, print_problem, say, server_option
 
 NOTES = {
-    ("start", "cold"): "starts with its next request",
     ("stop", "disabled"): "visitors see a maintenance page until: hostel start {name}",
     ("reload", "cold"): "its next start loads the new code",
     ("reload", "draining"): "its next start loads the new code",

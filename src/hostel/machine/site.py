@@ -489,7 +489,7 @@ class SiteMachine:
         return self._start_anew()
 
     def _changed(self, event: Any, now: float) -> State:
-        """Failed or asleep, and there is a reason to try now."""
+        """Failed, stopped or asleep, and there is a reason to start now."""
         self.history = History()
         return self._wake()
 
@@ -502,11 +502,6 @@ class SiteMachine:
         self._drain_all()
         self._do(c.TurnAway(None))
         return State.DISABLED
-
-    def _started_disabled(self, event: e.StartOrdered, now: float) -> State:
-        """Open the door: the site sleeps, or runs its minimum."""
-        self.history = History()
-        return self._sleep_or_run()
 
 
 def needs_new_workers(old: Site, new: Site) -> bool:
@@ -614,7 +609,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.DISABLED, e.LoadMeasured): IGNORED,
     (State.DISABLED, e.TimeElapsed): M._elapsed,
     (State.DISABLED, e.ReloadOrdered): IGNORED,
-    (State.DISABLED, e.StartOrdered): M._started_disabled,
+    (State.DISABLED, e.StartOrdered): M._changed,
     (State.DISABLED, e.StopOrdered): IGNORED,
     (State.DISABLED, e.TurnedAway): M._turned_away,
 }

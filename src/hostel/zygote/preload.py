@@ -133,12 +133,19 @@ def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
         changed = [what for what in before if before[what] != after[what]]
         if changed:
             reason = CHANGES + ", ".join(changed)
+        elif not reason and _has_orphans(sys.modules.keys() - modules_before):
+            reason = "its import passes over one that failed and has left half of a package behind"
         if reason:
             refused.add(name)
         os.write(VERDICTS, as_line(reason) + b"\n")
         if changed or (reason and set(sys.modules) != modules_before):
             os.write(VERDICTS, END + b"\n")
             return
+
+
+def _has_orphans(modules: Iterable[str]) -> bool:
+    """Whether one of these modules lacks its package, which was removed when the rest of its import failed."""
+    return any("." in name and name.rpartition(".")[0] not in sys.modules for name in modules)
 
 
 def _what_a_fork_copies() -> Dict[str, Any]:
