@@ -93,8 +93,8 @@ def test_what_a_page_holds_is_bounded() -> None:
     assert "ooo" not in make_closed_page("shop", record, is_development=True)
     record = failure(traceback="t" * (PAGE_CHARACTERS - 100), output="o" * TAIL_BYTES)
     page = make_closed_page("shop", record, is_development=True)
-    assert f">{'o' * 100}<" in page
-    assert f">{'t' * (PAGE_CHARACTERS - 100)}<" in page
+    assert f">{'o' * 100}\n<" in page
+    assert f">{'t' * (PAGE_CHARACTERS - 100)}\n<" in page
 
 
 def test_visitors_see_an_id() -> None:

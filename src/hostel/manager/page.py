@@ -25,9 +25,9 @@ def make_closed_page(site: str, failure: Failure | None, *, is_development: bool
     if failure.hint:
         parts.append(f"<p>{html.escape(failure.hint)}</p>")
     if traceback:
-        parts.append(f"<pre>{html.escape(traceback)}</pre>")
+        parts.append(f"<pre>{html.escape(traceback)}\n</pre>")
     if output:
-        parts.append(f"<p>What it printed:</p>\n<pre>{html.escape(output)}</pre>")
+        parts.append(f"<p>What it printed:</p>\n<pre>{html.escape(output)}\n</pre>")
     steps = ", ".join(f"{name} after {seconds * 1000:.0f} ms" for name, seconds in failure.journey.steps)
     parts.append(f"<p>Step: {html.escape(failure.step)} ({html.escape(steps)})</p>")
     return make_page(f"Site {html.escape(site)} does not start", "\n".join(parts))
