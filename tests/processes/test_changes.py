@@ -353,6 +353,8 @@ def test_a_broken_change_leaves_the_old_version_serving(developing: Server, brok
     set_word(developing, "breaking", "old")
     developing.site("breaking", PAGE)
     wait_for(lambda: developing.get("breaking").status == 200)
+    # Who answers may be a worker of which the manager does not know yet that it is ready: no reason to keep it.
+    developing.client.call("reload", sites=["breaking"])
     wait_for(lambda: developing.get("breaking").text == "old")
     developing.write("breaking/words.py", broken)
     wait_for(lambda: developing.view("breaking")["problems"], "the problem")
@@ -380,6 +382,7 @@ def test_what_running_leaves_behind_reloads_nothing(developing: Server) -> None:
                 log.write("visited\\n")
             (HERE / "cache.json").write_text("{}")
             (HERE / "upload.png").write_bytes(b"x")
+            (HERE / "report.html").write_text("x")
             (HERE / "__pycache__").mkdir(exist_ok=True)
             (HERE / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"x")
             (HERE / "node_modules").mkdir(exist_ok=True)
@@ -399,6 +402,34 @@ def test_what_running_leaves_behind_reloads_nothing(developing: Server) -> None:
     with sqlite3.connect(data / "db.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM t").fetchone() == (5,)
     database.close()
+
+
+TEMPLATES = """
+    import flask, jinja2
+    app = application = flask.Flask(__name__)
+    app.jinja_loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader("templates"), jinja2.FileSystemLoader("parts")])
+    app.add_url_rule("/<path:name>", view_func=lambda name: flask.render_template(name))
+"""
+
+
+@pytest.mark.parametrize("name", ["templates/page.html", "parts/deep/page.jinja2", "templates/mail.txt"])
+def test_a_changed_template_is_served_from_the_next_second_on(developing: Server, name: str) -> None:
+    url = f"/{name.partition('/')[2]}"
+    developing.write(f"templated/{name}", "one {{ 1 + 1 }}")
+    developing.site("templated", TEMPLATES)
+    wait_for(lambda: developing.get("templated", url).text == "one 2")
+    developing.write(f"templated/{name}", "two {{ 1 + 1 }}")
+    timed("a changed template", lambda: developing.get("templated", url).text == "two 2")
+
+
+def test_a_file_that_is_served_as_it_is_reloads_nothing(developing: Server) -> None:
+    developing.write("mapped/pages/page.html", "one")
+    developing.site("mapped", HELLO, static={"/pages/": "pages"})
+    wait_for(lambda: developing.get("mapped").status == 200)
+    developing.write("mapped/pages/page.html", "two")
+    assert developing.get("mapped", "/pages/page.html").text == "two"
+    time.sleep(1)
+    assert developing.view("mapped")["generation"] == 1
 
 
 def test_a_sleeping_site_stays_asleep_when_its_code_changes(developing: Server) -> None:

@@ -29,7 +29,7 @@ from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.link import SupervisorLink
 from hostel.manager.runner import Runner
-from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program
+from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program, is_template
 from hostel.options.check import packages_of
 from hostel.options.fields import parse_site_name
 from hostel.options.server import ServerOptions
@@ -205,8 +205,7 @@ class Server:
                 mended |= failed if is_folder or is_program(path) or path.endswith(".json") else {}
         if self.options.reload:
             for name, managed in list(self.runner.sites.items()):
-                directory = managed.machine.site.directory
-                if any(is_program(path) and is_part(path, directory) for path in paths):
+                if any(is_code(path, managed.machine.site) for path in paths):
                     if failure := self.runner.watched.get(name):
                         mended[name] = failure
                     else:
@@ -342,6 +341,15 @@ def places_to_mend(site: Site, failure: Failure) -> set[str]:
         if os.path.join(os.path.realpath(folder), "").startswith(top):
             places.add(folder)
     return places
+
+
+def is_code(path: str, site: Site) -> bool:
+    """Whether a file is of a site's program or templates: a running worker may have read it, and will not again."""
+    if not is_part(path, site.directory):
+        return False
+    if is_program(path):
+        return True
+    return site.app is not None and is_template(path, site.directory, [place for _, place in site.static])
 
 
 def is_part(path: str, directory: str) -> bool:

@@ -36,11 +36,38 @@ LEFT_BEHIND = frozenset(
      ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis")
 )  # fmt: skip
 PROGRAM_SUFFIXES = (".py", ".so", ".pth", ".toml", ".ini", ".cfg", ".env", ".yaml", ".yml")
+TEMPLATE_SUFFIXES = (
+    ".djhtml", ".htm", ".html", ".j2", ".jinja", ".jinja2", ".mak", ".mako", ".pt", ".tmpl", ".tpl", ".xhtml",
+)  # fmt: skip
+TEXT_SUFFIXES = (".txt", ".xml", ".md", ".css", ".js")  # of templates too, as those of mails, where nothing else lies
+TEMPLATE_FOLDERS = frozenset(("templates", "jinja2"))
+DATA_FOLDERS = frozenset(
+    ("build", "cache", "coverage", "data", "dist", "files", "htmlcov", "instance", "log", "logs", "media", "out",
+     "output", "public", "reports", "site", "static", "temp", "tmp", "upload", "uploads", "var", "_build", "_site")
+)  # fmt: skip
+_EDITORS = (".#", "#", "._")  # what the names of files begin with that are an editor's own
 
 
 def is_program(path: str) -> bool:
     """Whether a file is part of a site's program, and not something that running it leaves behind."""
-    return path.endswith(PROGRAM_SUFFIXES) and not os.path.basename(path).startswith((".#", "#", "._"))
+    return path.endswith(PROGRAM_SUFFIXES) and not os.path.basename(path).startswith(_EDITORS)
+
+
+def is_template(path: str, directory: str, served: Iterable[str]) -> bool:
+    """Whether a file in a site's directory may be a template, which frameworks keep as they have read it first.
+
+    It is none when it is below one of the paths that are ``served`` as files. Pages that a program writes have the same
+    names as templates; they are known by where they lie.
+    """
+    name = os.path.basename(path)
+    if not path.endswith(TEMPLATE_SUFFIXES + TEXT_SUFFIXES) or name.startswith(_EDITORS):
+        return False
+    if any(path == place or path.startswith(os.path.join(place, "")) for place in served):
+        return False
+    folders = os.path.relpath(path, directory).split(os.sep)[:-1]
+    if not TEMPLATE_FOLDERS.isdisjoint(folders):
+        return True
+    return path.endswith(TEMPLATE_SUFFIXES) and DATA_FOLDERS.isdisjoint(folders)
 
 
 class Watcher:
