@@ -331,6 +331,23 @@ def test_changed_code_is_served_from_the_next_second_on(developing: Server, name
         timed(f"{name}: changed code", lambda text=text: developing.get(name).text == text)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(("name", "code"), [("quick-wsgi", PAGE), ("quick-asgi", ASGI_PAGE)])
+def test_a_change_within_a_second_that_keeps_the_size_is_seen(developing: Server, name: str, code: str) -> None:
+    """Python's bytecode cache takes a source of the same size and second for the one that it has compiled."""
+    folder = developing.projects / name
+    folder.mkdir()
+    folder.chmod(0o777)  # the site's user may write the cache
+    second = time.time_ns() // 10**9 * 10**9 - 10**10
+    for text in ("one", "two", "six"):
+        path = developing.write(f"{name}/words.new", f"WORD = {text!r}\n")
+        os.utime(path, ns=(second, second))
+        path.rename(folder / "words.py")
+        if text == "one":
+            developing.site(name, code)
+        timed(f"{name}: changed code", lambda text=text: developing.get(name).text == text)  # type: ignore[misc]
+    assert not list(folder.rglob("__pycache__"))
+
+
 def test_code_in_a_folder_that_is_new_is_watched_too(developing: Server) -> None:
     set_word(developing, "growing", "small")
     developing.site("growing", PAGE)

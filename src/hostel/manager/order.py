@@ -34,8 +34,12 @@ def state_directory(site: Site, options: ServerOptions, identity: Identity) -> s
     return path
 
 
-def make_environment(site: Site, state: str, identity: Identity) -> dict[str, str]:
-    """The environment variables of a site: a short list of our own, then what its file says."""
+def make_environment(site: Site, state: str, identity: Identity, *, is_development: bool = False) -> dict[str, str]:
+    """The environment variables of a site: a short list of our own, then what its file says.
+
+    In development no bytecode is written: Python knows a source by its size and the second of its last change (PEP 552),
+    and would run the old code when somebody edits faster than that.
+    """
     python = site.environment or sys.prefix
     variables = {
         "PATH": f"{python}/bin:{SEARCH_PATH}",
@@ -47,6 +51,8 @@ def make_environment(site: Site, state: str, identity: Identity) -> dict[str, st
     }
     if site.environment:
         variables["VIRTUAL_ENV"] = site.environment
+    if is_development:
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
     if "TZ" in os.environ:
         variables["TZ"] = os.environ["TZ"]
     return {**variables, **dict(site.env)}
@@ -59,6 +65,7 @@ def make_order(
     if problems := find_obstacles(site, identity):
         raise SiteError(problems[0].reason, problems[0].remedy)
     assert site.app is not None
+    state = state_directory(site, options, identity)
     return StartWorker(
         site=site.name,
         worker=worker,
@@ -66,7 +73,7 @@ def make_order(
         application=site.app,
         interface=site.interface,
         directory=site.directory,
-        environment=make_environment(site, state_directory(site, options, identity), identity),
+        environment=make_environment(site, state, identity, is_development=options.reload),
         operations=as_lists(make_plan(identity, site.directory, is_root=is_root)),
         threads=site.workers.threads,
         processes=site.workers.max,

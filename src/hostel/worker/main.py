@@ -72,6 +72,8 @@ class Worker:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LISTENER)
         os.environ.clear()
         os.environ.update(order.environment)
+        if order.environment.get("PYTHONDONTWRITEBYTECODE"):
+            sys.dont_write_bytecode = True  # the variable is read when an interpreter starts: too early here
         operations.run([tuple(operation) for operation in order.operations])
         label = f"{order.generation}.{order.worker}"
         self.label = f"{label}:{os.getpid()}"
