@@ -136,6 +136,8 @@ ROUTES = """
             os.close(3)
         if path == "/replace-listener":
             os.dup2(os.open("/dev/null", os.O_RDWR), 3)
+        if path == "/close-control":
+            os.close(4)
         if path == "/shut-down-listener":
             import socket
             socket.socket(fileno=os.dup(3)).shutdown(socket.SHUT_RDWR)
@@ -212,15 +214,22 @@ def test_a_worker_that_cannot_accept_any_more_leaves(start_process: StartProcess
         assert connection.answer().body == str(worker.pid).encode()
     else:
         assert connection.rest() == b"" or path == "/close-0-to-9"  # the request's own connection may be the tenth
-    if path == "/leak":
-        # Nobody else knows of the request that it was woken for: this one it has to take.
-        assert worker.ask().body == str(worker.pid).encode()
-        assert "used up its worker's descriptors" in worker.log
+    waiting = worker.request() if path == "/leak" else None
     worker.wait_end()
     if path != "/shut-down-listener":
         following = start_process(share=worker)
         following.wait_ready()
         assert worker.ask().body == str(following.pid).encode()
+        if waiting is not None:  # when it was woken for this one, it took it: nobody else would know of it
+            assert waiting.answer().body.decode() in (str(worker.pid), str(following.pid))
+            assert "used up its worker's descriptors" in worker.log
+
+
+def test_a_worker_that_cannot_be_told_to_leave_leaves(start_process: StartProcess) -> None:
+    worker = start_process(ROUTES).wait_ready()
+    assert worker.ask(PATH_INFO="/close-control").code == 200
+    assert worker.wait_end() == 0
+    assert "the application has closed descriptors of its worker" in worker.log
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -148,6 +148,7 @@ class Server:
         # woken has to take it, even one that is told to drain at the same moment: nobody else knows of it.
         waiting.register(listening, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiting.register(wake, select.EPOLLIN)
+        wake_status = os.fstat(wake)
         look_at = 0.0
         while True:
             try:
@@ -155,6 +156,8 @@ class Server:
             except BlockingIOError:
                 if self.draining:
                     break
+                if not os.path.samestat(os.fstat(wake), wake_status):  # an epoll says nothing of what was closed
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
                 ready = [number for number, _ in waiting.poll(0.2 if self.leave_when_empty else None)]
                 if wake in ready and is_drain():
                     self.draining = True
