@@ -272,6 +272,23 @@ def test_add_says_what_will_not_work(server: Server) -> None:
     Answer(server, "remove", "hopeless")
 
 
+def test_add_looks_at_the_settings_that_are_given(server: Server) -> None:
+    server.write(
+        "django/site/two/manage.py", "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.dev')\n"
+    )
+    server.write("django/site/two/config/dev.py", "STATIC_ROOT = '/dev'\n")
+    server.write("django/site/two/config/live.py", "STATIC_ROOT = 'files'\nSTATIC_URL = 'live/'\n")
+    server.write("django/site/two/files/a.css", "")
+    given = "DJANGO_SETTINGS_MODULE=config.live"
+    answer = Answer(
+        server, "add", "two", f"{server.projects}/django/site/two", "--env", given, "--env", "A=1", "--dry-run"
+    )
+    site, problems = read_site("two", "/x/two.toml", answer.out.encode())
+    assert site is not None and not problems
+    assert site.static == (("/live", f"{server.projects}/django/site/two/files"),)
+    assert site.env == (("A", "1"), ("DJANGO_SETTINGS_MODULE", "config.live"))
+
+
 def test_add_without_a_project(server: Server) -> None:
     answer = Answer(server, "add", "env", "--app", "app:app", "--environment", f"{server.projects}/.venv/", "--dry-run")
     assert f'directory = "{server.projects}"\nenvironment = "{server.projects}/.venv"' in answer.out

@@ -127,6 +127,19 @@ def test_a_single_file_its_own_environment_and_variables(make_server: MakeServer
     assert server.view("page")["file"] == str(file)
 
 
+def test_a_django_project_with_the_settings_that_are_given(tmp_path: Path) -> None:
+    """What it is, is worked out with the environment that it will have."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.css").write_text("")
+    (tmp_path / "manage.py").write_text("import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'dev')\n")
+    (tmp_path / "dev.py").write_text("STATIC_ROOT = None\n")
+    (tmp_path / "live.py").write_text("STATIC_ROOT = 'files'\n")
+    sources, ((site, _),) = make_sources((str(tmp_path),), {"DJANGO_SETTINGS_MODULE": "live"})
+    assert site.static == (("/static", str(tmp_path / "files")),)
+    assert site.env == (("DJANGO_SETTINGS_MODULE", "live"),)
+    assert sources[0]["options"]["env"] == {"DJANGO_SETTINGS_MODULE": "live"}
+
+
 @pytest.mark.slow
 def test_folders_and_projects_together(make_server: MakeServer) -> None:
     server = make_server()

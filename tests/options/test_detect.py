@@ -509,6 +509,70 @@ def test_django_without_settings_in_wsgi(write: Write) -> None:
     }
 
 
+PRODUCTION = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
+
+
+def two_settings(wsgi: str) -> dict[str, str | bytes]:
+    """A project whose ``manage.py`` names settings for development, and which has others."""
+    return {
+        "manage.py": MANAGE.format("mysite.settings.dev"),
+        "mysite/__init__.py": "",
+        "mysite/wsgi.py": WSGI.format(wsgi),
+        "mysite/settings/dev.py": "DEBUG = True\nSTATIC_URL = '/dev/'\nINSTALLED_APPS = ['shop']",
+        "mysite/settings/production.py": (
+            "import os\nSTATIC_URL = '/files/'\nINSTALLED_APPS = ['shop']\nMEDIA_URL = '/media/'\n"
+            "MEDIA_ROOT = os.environ.get('MEDIA')\nSTATIC_ROOT = os.environ['STATIC']"
+        ),
+        "shop/static/a/b.css": "",
+        "collected/a/b.css": "",
+    }
+
+
+@pytest.mark.parametrize("wsgi", ["", SETS.format("mysite.settings.dev")], ids=["unset", "setdefault"])
+@pytest.mark.parametrize("has_manage", [True, False])
+def test_django_settings_that_are_given(write: Write, wsgi: str, has_manage: bool) -> None:
+    folder = write(two_settings(wsgi))
+    if not has_manage:
+        (folder / "manage.py").unlink()
+    variables = {**PRODUCTION, "STATIC": f"{folder}/collected", "MEDIA": f"{folder}/uploads"}
+    found = detect(str(folder), variables)
+    assert found.kind == "django"
+    assert found.options["static"] == {"/files/": f"{folder}/collected", "/media/": f"{folder}/uploads"}
+    assert found.options.get("env", PRODUCTION) == PRODUCTION
+    assert not any("DEBUG" in note or "DJANGO_SETTINGS_MODULE" in note for note in found.notes)
+    assert detect(str(folder / "mysite/wsgi.py"), variables).options["static"] == found.options["static"]
+
+
+def test_django_settings_that_are_given_for_nothing(write: Write) -> None:
+    """The application's own module has the last word when it runs, so it has it here."""
+    folder = write(two_settings("os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings.dev'"))
+    found = detect(str(folder), PRODUCTION)
+    assert found.options["static"] == {"/dev/a": f"{folder}/shop/static/a"}
+    assert any(
+        "mysite.wsgi:application sets DJANGO_SETTINGS_MODULE by itself, to mysite.settings.dev" in note
+        for note in found.notes
+    )
+
+
+@pytest.mark.parametrize("name", ["mysite.settings.nowhere", "", "no module", "../../etc"])
+def test_django_settings_that_are_given_and_are_not_there(write: Write, name: str) -> None:
+    folder = write(two_settings(""))
+    found = detect(str(folder), {"DJANGO_SETTINGS_MODULE": name})
+    assert found.options["app"] == "mysite.wsgi:application"
+    assert "static" not in found.options
+    assert any("settings module" in note and "could not be read" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("read", ["environ.Env()('ROOT', default='files')", "decouple.config('ROOT', default='files')"])
+def test_a_given_variable_that_a_library_reads_is_not_known(write: Write, read: str) -> None:
+    text = f"import environ, decouple\nSTATIC_ROOT = {read}\n"
+    folder = write({"manage.py": MANAGE.format("settings"), "settings.py": text, "files/a.css": ""})
+    assert look(folder).options["static"] == {"/static/": str(folder / "files")}
+    found = detect(str(folder), {"ROOT": "/elsewhere"})
+    assert "static" not in found.options
+    assert any("STATIC_ROOT cannot be told" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [

@@ -72,14 +72,15 @@ def add(
         parse_site_name(name)
     except ValueError as error:
         raise UsageError(f"cannot add the site: {error}", "give it another NAME; its domains may be any") from None
-    options, notes = find_options(project, app, environment)
+    given = pairs(variables, "--env")
+    options, notes = find_options(project, app, environment, given)
     options |= {key: value for key, value in (("app", app), ("user", user)) if value is not None}
     if environment:
         options["environment"] = os.path.abspath(environment)
     if domains:
         options["domains"] = list(domains)
-    if variables:
-        options["env"] = {**options.get("env", {}), **pairs(variables, "--env")}
+    if given:
+        options["env"] = {**options.get("env", {}), **given}
     if static:
         paths = {prefix: os.path.abspath(path) for prefix, path in pairs(static, "--static").items()}
         options["static"] = {**options.get("static", {}), **paths}
@@ -123,9 +124,12 @@ def check_text(name: str, text: str) -> Site:
 
 
 def find_options(
-    project: str | None, app: str | None, environment: str | None
+    project: str | None, app: str | None, environment: str | None, variables: dict[str, str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a site file for the project would say, and notes for the person. Raises ``UsageError``."""
+    """What a site file for the project would say, and notes for the person; ``variables`` are those that it will have.
+
+    Raises ``UsageError``.
+    """
     if app is not None and (project is None or os.path.isdir(project)):
         # The folder of an environment, not the environment: what lies in there is no place to work in.
         place = os.path.abspath(project or (os.path.dirname(os.path.abspath(environment)) if environment else "."))
@@ -133,7 +137,7 @@ def find_options(
         return {"app": app, "directory": place, **({"environment": own} if own else {})}, ()
     if project is None:
         raise UsageError("cannot add the site: there is nothing to make it of", "name its PROJECT folder, or its --app")
-    found = detect(project)
+    found = detect(project, variables)
     return dict(found.options), found.notes
 
 

@@ -35,7 +35,7 @@ def is_folder_of_sites(path: str) -> bool:
 
 def read_project(path: str, domains: list[str], variables: dict[str, str], name: str = "") -> tuple[Detected, SiteFile]:
     """What a project is, and the site that serves it. Raises ``UsageError`` when there is none to be seen."""
-    found = detect(path)
+    found = detect(path, variables)
     options = {**found.options, "env": {**found.options.get("env", {}), **variables}}
     (file,) = ProjectSource(path, options, domains, name).read().values()
     return Detected(found.kind, options, found.notes), file

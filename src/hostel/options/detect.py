@@ -14,13 +14,14 @@ import re
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from hostel.errors import UsageError
-from hostel.options.detect_django import describe_django, find_manage, is_application, settings_set_by
+from hostel.options.detect_django import describe_django, find_manage, is_application, settings_given, settings_set_by
 from hostel.options.detect_static import PUBLIC_FOLDERS, find_index, find_static
 from hostel.options.fields import parse_path
 from hostel.options.reading import Reader
@@ -44,6 +45,7 @@ PACKAGE_MODULES = ("", "wsgi", "app", "main", "asgi", "application")
 NAMES = ("application", "app", "api")
 FACTORIES = ("create_app", "make_app")
 PACKAGES = 50
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 # What makes an application: (top package, last part of the name) -> kind.
 MAKERS = {
@@ -97,16 +99,18 @@ class Found:
         return self.evaluator.find(self.app.partition(":")[0]) or self.evaluator.directory
 
 
-def detect(path: str) -> Detected:
+def detect(path: str, variables: Mapping[str, str] = NO_VARIABLES) -> Detected:
     """What kind of project a folder, or a single Python file, is, and the options of a site for it.
 
+    ``variables`` are environment variables that the site will have, and which need not be among its options again.
     It only looks: nothing is imported, run, written or made. Raises ``UsageError`` when the path cannot be looked at,
     when nothing in it is recognised, and when several things are and none is more likely than the others.
     """
     path = os.path.abspath(path)
     reader = Reader()
     try:
-        detected = _look_at_folder(reader, path) if _is_folder(path) else _look_at_file(reader, path)
+        look = _look_at_folder if _is_folder(path) else _look_at_file
+        detected = look(reader, path, variables)
     except UsageError as error:
         skipped = "".join(f"; {note}" for note in reader.notes[:3])
         raise UsageError(_printable(str(error)), _printable(error.hint + skipped)) from None
@@ -143,16 +147,17 @@ def _is_folder(path: str) -> bool:
     raise UsageError(f"cannot look at {path}: it is neither a folder nor a Python file", "name a folder or a .py file")
 
 
-def _look_at_folder(reader: Reader, folder: str) -> Detected:
-    managed = find_manage(reader, folder)
+def _look_at_folder(reader: Reader, folder: str, variables: Mapping[str, str]) -> Detected:
+    managed = find_manage(reader, folder, variables)
     if len(managed) == 1:
         directory, settings = managed[0]
         _is_folder(directory)
-        if settings and not Evaluator(reader, directory).find(settings):
+        if settings and not Evaluator(reader, directory, variables).find(settings):
             source = os.path.join(directory, "src")
-            directory = source if Evaluator(reader, source).find(settings) else directory
-        return _django(Evaluator(reader, directory), folder, settings)
-    found = _choose(folder, _candidates(reader, folder)) or _choose(folder, _other_candidates(reader, folder))
+            directory = source if Evaluator(reader, source, variables).find(settings) else directory
+        return _django(Evaluator(reader, directory, variables), folder, settings)
+    found = _choose(folder, _candidates(reader, folder, variables))
+    found = found or _choose(folder, _other_candidates(reader, folder, variables))
     if found:
         return _application(found, folder)
     if managed:
@@ -170,10 +175,11 @@ def _look_at_folder(reader: Reader, folder: str) -> Detected:
     )
 
 
-def _look_at_file(reader: Reader, file: str) -> Detected:
+def _look_at_file(reader: Reader, file: str, variables: Mapping[str, str]) -> Detected:
     directory, name = os.path.split(file)
-    if name == "manage.py" and [(directory, ...)] == [(at, ...) for at, _ in find_manage(reader, directory)]:
-        return _look_at_folder(reader, directory)
+    managed = find_manage(reader, directory, variables) if name == "manage.py" else []
+    if [at for at, _ in managed] == [directory]:
+        return _look_at_folder(reader, directory, variables)
     parts = [name[:-3]]
     while os.path.isfile(os.path.join(directory, "__init__.py")) and len(parts) < 20:
         directory, name = os.path.split(directory)
@@ -185,7 +191,7 @@ def _look_at_file(reader: Reader, file: str) -> Detected:
         raise UsageError(
             f"cannot import {file}: {module!r} is no name of a module", "rename it: letters, digits and '_'"
         )
-    found = _examine(Evaluator(reader, directory), module)
+    found = _examine(Evaluator(reader, directory, variables), module)
     if found is None:
         raise UsageError(
             f"cannot find an application in {file}",
@@ -198,11 +204,11 @@ def _look_at_file(reader: Reader, file: str) -> Detected:
 # Candidates
 
 
-def _candidates(reader: Reader, folder: str) -> Iterator[tuple[str, Found]]:
+def _candidates(reader: Reader, folder: str, variables: Mapping[str, str]) -> Iterator[tuple[str, Found]]:
     """What may be the application, in the order of the files, each with its package's name (empty for a module)."""
     source = os.path.join(folder, "src")
     is_source = os.path.isdir(source) and not _is_package(folder, "src")
-    places = [Evaluator(reader, place) for place in ([folder, source] if is_source else [folder])]
+    places = [Evaluator(reader, place, variables) for place in ([folder, source] if is_source else [folder])]
     for place in places:
         # Python prefers a package to a module of the same name; packages come later.
         modules = [module for module in MODULES if not _is_package(place.directory, module)]
@@ -214,9 +220,9 @@ def _candidates(reader: Reader, folder: str) -> Iterator[tuple[str, Found]]:
             yield from ((package, found) for module in modules if (found := _examine(place, module)))
 
 
-def _other_candidates(reader: Reader, folder: str) -> Iterator[tuple[str, Found]]:
+def _other_candidates(reader: Reader, folder: str, variables: Mapping[str, str]) -> Iterator[tuple[str, Found]]:
     """What surely is an application in the folder's Python files that have no usual name."""
-    evaluator = Evaluator(reader, folder)
+    evaluator = Evaluator(reader, folder, variables)
     names = [name[:-3] for name in reader.entries(folder) if name.endswith(".py") and not name.startswith("test_")]
     for module in [name for name in names if name not in (*MODULES, *NO_MODULES)][:PACKAGES]:
         found = _examine(evaluator, module)
@@ -355,7 +361,8 @@ def _application(found: Found, folder: str) -> Detected:
     """The site of an application that is no Django project with ``manage.py``."""
     evaluator, settings = found.evaluator, settings_set_by(found.evaluator, found.app)
     if found.kind == "django" or (settings is not None and found.kind in ("wsgi", "asgi")):
-        return _django(evaluator, folder, settings if isinstance(settings, str) else None, found.app)
+        named = settings if isinstance(settings, str) else settings_given(evaluator.variables)
+        return _django(evaluator, folder, named, found.app)
     options: dict[str, Any] = {"app": found.app, "directory": evaluator.directory}
     notes: list[str] = []
     libraries = _add_environment(options, notes, folder, evaluator.directory)

@@ -9,6 +9,7 @@ wins, and where two apps share a folder's name the second one's files are mapped
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,21 +44,28 @@ class Settings:
         self.notes.append(f"{name} cannot be told by reading the settings: {consequence}")
 
 
-def find_manage(reader: Reader, folder: str) -> list[tuple[str, str | None]]:
+def find_manage(reader: Reader, folder: str, variables: Mapping[str, str]) -> list[tuple[str, str | None]]:
     """The folders with a Django ``manage.py``, this one or else direct subfolders, and the settings that each names.
 
-    The settings' module is None where ``manage.py`` does not say it plainly.
+    The settings' module is None where ``manage.py`` does not say it plainly. The one that the ``variables`` name wins.
     """
+    given = settings_given(variables)
     for candidates in ([folder], [os.path.join(folder, name) for name in reader.folders(folder)]):
         found = []
         for candidate in candidates:
             file = os.path.join(candidate, "manage.py")
-            scope = Evaluator(reader, candidate).load_file(file, "__main__") if os.path.isfile(file) else None
+            evaluator = Evaluator(reader, candidate, variables)
+            scope = evaluator.load_file(file, "__main__") if os.path.isfile(file) else None
             if scope is not None and SETTINGS_VARIABLE in scope.environ:
-                found.append((candidate, _module_name(scope.environ[SETTINGS_VARIABLE])))
+                found.append((candidate, given or _module_name(scope.environ[SETTINGS_VARIABLE])))
         if found:
             return found
     return []
+
+
+def settings_given(variables: Mapping[str, str]) -> str | None:
+    """The settings module that the site's environment names."""
+    return _module_name(variables.get(SETTINGS_VARIABLE))
 
 
 def settings_set_by(evaluator: Evaluator, app: str) -> object:
@@ -82,8 +90,8 @@ def describe_django(
 ) -> tuple[dict[str, Any], list[str]]:
     """The options ``app``, ``env`` and ``static`` of a Django project, and sentences for the person.
 
-    ``named`` is the settings module that ``manage.py`` names, ``app`` the application if it is known already, and
-    ``libraries`` are the site-packages folders that the project's apps are looked for in.
+    ``named`` is the settings module that the environment or else ``manage.py`` names, ``app`` the application if it is
+    known already, and ``libraries`` are the site-packages folders that the project's apps are looked for in.
     """
     notes: list[str] = []
     module, entry, own = named or "", app, None
@@ -95,6 +103,10 @@ def describe_django(
             break
         module = own
     options: dict[str, Any] = {"app": entry}
+    given = settings_given(evaluator.variables)
+    if given and own not in (None, given):
+        other = f", to {own}" if isinstance(own, str) else ""
+        notes.append(f"{entry} sets {SETTINGS_VARIABLE} by itself{other}: what you have given for it is not used")
     if own is None and named:
         options["env"] = {SETTINGS_VARIABLE: named}
     if settings.scope is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import PurePosixPath
@@ -110,12 +110,14 @@ class Evaluator:
     """Works out what modules of a project hold, each of them once.
 
     ``directory`` is the first entry of ``sys.path`` and the working directory. ``roots`` are the folders that modules
-    are looked for in; the project's ``sys.path.insert`` and ``append`` add to it. Nothing here raises.
+    are looked for in; the project's ``sys.path.insert`` and ``append`` add to it. ``variables`` is the environment that
+    the project will run in, as far as it is known. Nothing here raises.
     """
 
-    def __init__(self, reader: Reader, directory: str) -> None:
+    def __init__(self, reader: Reader, directory: str, variables: Mapping[str, str]) -> None:
         self.reader = reader
         self.directory = directory
+        self.variables = variables
         self.roots = [directory]
         self._real = os.path.realpath(directory)
         self._scopes: dict[str, Scope | None] = {}
@@ -373,8 +375,10 @@ class Evaluator:
         return UNKNOWN
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> object:
-        """An item of a list, or of ``path.parents``."""
+        """An item of a list, of ``path.parents``, or of ``os.environ``."""
         index = self._value(node.slice, scope)
+        if isinstance(index, str) and self._value(node.value, scope) == Dotted("os.environ"):
+            return scope.environ.get(index, self.variables.get(index, UNKNOWN))
         if isinstance(node.value, ast.Attribute) and node.value.attr == "parents":
             path = self._value(node.value.value, scope)
             items: Sequence[object] = path.parents if isinstance(path, PurePosixPath) else ()
@@ -445,6 +449,8 @@ class Evaluator:
             case _:  # a call of something unknown is kept too: what it is given tells what it may be
                 name = ""
         if _reads_environment(name):
+            if args and isinstance(args[0], str) and args[0] in self.variables:
+                return UNKNOWN  # it is made of the text somehow
             return keywords.get("default", args[1] if len(args) > 1 else UNKNOWN)
         return self._known_call(name, args, keywords, scope)
 
@@ -471,10 +477,11 @@ class Evaluator:
             case ("pathlib.Path.cwd", _):
                 return PurePosixPath(self.directory)
             case ("os.environ.get" | "os.getenv", str()):
-                # A site's environment is empty but for what its file says, which is not written yet.
-                return scope.environ.get(first, args[1] if len(args) > 1 else keywords.get("default"))
+                # A site's environment is empty but for what its file will say.
+                default = args[1] if len(args) > 1 else keywords.get("default")
+                return scope.environ.get(first, self.variables.get(first, default))
             case ("os.environ.setdefault", str()) if len(args) == 2:
-                return scope.environ.setdefault(first, args[1])
+                return scope.environ.setdefault(first, self.variables.get(first, args[1]))
             case ("sys.path.insert" | "sys.path.append", _) if args:
                 self._add_root(args[-1])
                 return None
