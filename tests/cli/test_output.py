@@ -61,7 +61,7 @@ def test_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_site(**more: Any) -> dict[str, Any]:
     return {
-        "name": "blog", "state": "serving", "since": 1.0, "generation": 12, "served": 345, "problems": [],
+        "name": "blog", "state": "serving", "interface": "wsgi", "since": 1.0, "generation": 12, "served": 345, "problems": [],
         "workers": [{"phase": "ready"}, {"phase": "leaving"}], "urls": ["http://blog.localhost:8000/"], **more,
     }  # fmt: skip
 

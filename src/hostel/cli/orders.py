@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hostel.cli.output import command, connect, count, json_option, print_json, print_problem, say, server_option
+from hostel.cli.status import state_of
 
 NOTES = {
     ("stop", "disabled"): "visitors see a maintenance page until: hostel start {name}",
@@ -43,7 +44,7 @@ def describe(call: str, site: dict[str, Any], *, is_bad: bool) -> str:
         more = f"generation {site['generation']}, {count(ready, 'worker')}"
     elif site["interface"] == "static" and call != "stop":
         more = "files only: there is nothing to start"
-    return f"{site['name']}: {site['state']}" + (f" ({more})" if more else "")
+    return f"{site['name']}: {state_of(site)}" + (f" ({more})" if more else "")
 
 
 def _arguments(function: Any) -> Any:

@@ -30,7 +30,7 @@ from hostel.options.server import default_folder
 
 COLORS = {
     "cold": "blue", "starting": "yellow", "serving": "green", "draining": "yellow", "failed": "red",
-    "disabled": "magenta", "invalid": "red",
+    "disabled": "magenta", "invalid": "red", "static": "cyan",
 }  # fmt: skip
 COLUMNS = ("SITE", "STATE", "SINCE", "GEN", "WORKERS", "SERVED", "URL")
 DISPENSABLE = ("GEN", "SINCE", "SERVED", "WORKERS")  # left out in this order where a terminal is too narrow
@@ -102,11 +102,16 @@ def print_table(sites: Sequence[dict[str, Any]]) -> None:
             click.echo("  ".join(cells.values()))
 
 
+def state_of(site: dict[str, Any]) -> str:
+    """The state as people are shown it: files alone never wake, and so do not sleep."""
+    return "static" if site["interface"] == "static" and site["state"] == "cold" else str(site["state"])
+
+
 def _row(site: dict[str, Any]) -> dict[str, str]:
     ready = sum(worker["phase"] == "ready" for worker in site["workers"])
     values = (
         shorten(printable(site["name"]), 60),
-        site["state"] + (" !" if site["problems"] else ""),
+        state_of(site) + (" !" if site["problems"] else ""),
         ago(site["since"]) if site["since"] else "-",
         str(site["generation"] or "-"),
         str(ready or "-"),
@@ -133,7 +138,7 @@ def print_problems(answer: dict[str, Any]) -> None:
 
 def print_site(site: dict[str, Any]) -> None:
     say(site["name"], end="  ", bold=True)
-    say(site["state"], end="", fg=COLORS.get(site["state"]))
+    say(state_of(site), end="", fg=COLORS.get(state_of(site)))
     say(f" for {ago(site['since'])}" if site["since"] else "")
     facts = {
         "urls": " ".join(site["urls"]),
