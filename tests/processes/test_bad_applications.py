@@ -626,6 +626,26 @@ def test_the_listening_socket_shut_down_in_a_request(server: Server, interface: 
     remove(server, name)
 
 
+def test_who_may_not_read_a_file_is_told_which_and_as_whom(server: Server) -> None:
+    secret = server.write("refused/key.pem", "secret")
+    secret.chmod(0)
+    server.site("refused", f"open({str(secret)!r})\n")
+    wait_for(lambda: server.get("refused").status == 503)
+    problem = problem_of(server, "refused")
+    assert problem["reason"] == f"PermissionError: [Errno 13] Permission denied: '{secret}'"
+    user = server.view("refused")["user"]
+    assert problem["hint"].startswith(f"the site runs as user {user}, who ")
+    assert f"{secret}" in problem["hint"]
+    assert "set user" in problem["hint"] or "chmod" in problem["hint"]
+    secret.parent.joinpath("app.py").write_text(f"open('{secret.parent}/closed/key.pem')\n")
+    closed = secret.parent / "closed"
+    closed.mkdir(mode=0)
+    server.client.call("reload", sites=["refused"])
+    assert f"user {user}, who may not enter {closed}: " in problem_of(server, "refused")["hint"]
+    closed.chmod(0o700)
+    remove(server, "refused")
+
+
 # --- the page in development ---------------------------------------------------------------------------------------
 
 

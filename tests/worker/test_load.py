@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
+import pwd
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -101,6 +103,36 @@ def test_a_module_not_found_error_without_a_name(project: Path) -> None:
     assert str(failure_of("nameless:app", project)) == "no module named 'my own words'"
 
 
+def test_a_missing_part_of_python(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can install that into an environment."""
+    write(project, "incomplete.py", "import tkinter.ttk\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tkinter", "_tkinter")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(project)])  # this finds nothing of Python's
+    failure = failure_of("incomplete:app", project)
+    assert str(failure) == "no module named 'tkinter'"
+    assert "install it into" not in failure.hint
+    assert "belongs to Python itself" in failure.hint
+    assert f"({sys.base_prefix}) lacks it or is broken" in failure.hint
+
+
+def test_a_file_that_stands_in_the_way_of_a_part_of_python(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(project, "wave.py", "")
+    write(project, "shadowed.py", "import wave.forms\n")
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    failure = failure_of("shadowed:app", project)
+    assert str(failure) == "no module named 'wave.forms'"
+    assert failure.hint == f"{path} stands in the way of Python's own module 'wave': give it another name"
+
+
+def test_a_part_of_python_that_there_is_not(project: Path) -> None:
+    write(project, "old.py", "import email.MIMEText\n")
+    failure = failure_of("old:app", project)
+    assert str(failure) == "no module named 'email.MIMEText'"
+    assert failure.hint.startswith("'email' belongs to Python itself, and that of Python 3.")
+    assert failure.hint.endswith(" has no 'MIMEText': check the name")
+
+
 def test_a_missing_attribute(project: Path) -> None:
     write(project, "named.py", "def create(): pass\nclass App: pass\n_hidden = print\nvalue = 5\n")
     failure = failure_of("named:application", project)
@@ -148,6 +180,82 @@ def test_an_exception_at_import(project: Path, code: str, sentence: str) -> None
     lines = failure.traceback.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert str(path) in lines[1]  # without frames of ours, or of the import system, before
+
+
+def refusal(path: Path | str | None) -> str:
+    """Code that is refused something, as root never is."""
+    return (
+        f"raise PermissionError(13, 'Permission denied', {str(path)!r})" if path else "raise PermissionError(1, 'No')"
+    )
+
+
+def test_a_refusal_names_the_path_the_user_and_the_remedy(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    secret = write(project, "secret.txt", "")
+    write(project, "refused.py", f"def make():\n    {refusal(secret)}\n{refusal(secret)}\n")
+    assert failure_of("refused:app", project).hint == (
+        f"the site runs as user {user}, who owns {secret}, but its mode refuses: see chmod"
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)  # nobody has this number
+    write(project, "refused.py", f"def make():\n    {refusal(secret)}\nif 1:\n    {refusal(secret)}\n")
+    failure = failure_of("refused:app", project)
+    assert str(failure) == f"PermissionError: [Errno 13] Permission denied: '{secret}'"
+    assert failure.hint == (
+        f"the site runs as user 4321, who may not use {secret}: "
+        f"give it to that user (chown 4321 {secret}), or set user to one who may"
+    )
+    write(project, "factory.py", f"def make():\n    {refusal(secret)}\n")
+    assert f"chown 4321 {secret}" in failure_of("factory:make()", project).hint
+    write(project, "attribute.py", f"def __getattr__(name):\n    {refusal(secret)}\n")
+    assert f"chown 4321 {secret}" in failure_of("attribute:app", project).hint
+
+
+def test_a_refusal_to_make_a_file(project: Path) -> None:
+    path = project / "logs" / "app.log"
+    write(project, "making_log.py", refusal(path))
+    hint = failure_of("making_log:app", project).hint
+    assert f"may not make {path} in {project}: make it and give it to that user (chown " in hint
+    assert "or set user to one who may" in hint
+
+
+def test_a_refusal_that_led_to_another_exception(project: Path) -> None:
+    """As a log file of Django's that cannot be written: ValueError, "Unable to configure handler 'file'"."""
+    path = project / "django.log"
+    for number, end in enumerate(("raise ValueError('no') from error", "raise ValueError('no')")):
+        write(project, f"chained{number}.py", f"try:\n    {refusal(path)}\nexcept OSError as error:\n    {end}\n")
+        failure = failure_of(f"chained{number}:app", project)
+        assert str(failure) == "ValueError: no"
+        assert str(path) in failure.hint
+    write(project, "hidden.py", f"try:\n    {refusal(path)}\nexcept OSError:\n    raise ValueError('no') from None\n")
+    assert failure_of("hidden:app", project).hint == "see the traceback"
+
+
+def test_a_refusal_without_a_path(project: Path) -> None:
+    write(project, "pathless.py", refusal(None))
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    hint = failure_of("pathless:app", project).hint
+    assert hint == f"see the traceback; the site runs as user {user}, who may not do this"
+
+
+def test_frames_of_the_import_system_are_left_out(project: Path) -> None:
+    """Frameworks import by name, as Django its apps, and Python shows how it went about that."""
+    last = write(project, "third.py", "1 / 0\n")
+    path = write(project, "second.py", "import importlib\nimportlib.import_module('third')\n")
+    write(
+        project,
+        "first.py",
+        """
+        import importlib
+        try:
+            importlib.import_module("second")
+        except ZeroDivisionError as error:
+            raise RuntimeError("it did not work") from error
+        """,
+    )
+    text = failure_of("first:app", project).traceback
+    assert "importlib" not in text.replace("importlib.import_module(", "")
+    assert "The above exception was the direct cause of the following exception" in text
+    assert all(f'File "{file}", line ' in text for file in (last, path, project / "first.py"))
 
 
 def test_a_syntax_error(project: Path) -> None:
