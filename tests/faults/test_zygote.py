@@ -100,7 +100,7 @@ def test_a_start_survives_its_zygote(make_server: MakeServer) -> None:
 
 def test_zygote_and_manager_die_together(make_server: MakeServer) -> None:
     server = make_server()
-    server.site("one", PID, workers={"min": 1})
+    server.site("one", PID, workers={"min": 1, "max": 1})
     server.site("two", PID)
     server.start()
     wait_for(lambda: server.workers("one"))

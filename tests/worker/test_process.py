@@ -222,7 +222,7 @@ def test_a_worker_that_cannot_accept_any_more_leaves(start_process: StartProcess
         assert worker.ask().body == str(following.pid).encode()
         if waiting is not None:  # when it was woken for this one, it took it: nobody else would know of it
             assert waiting.answer().body.decode() in (str(worker.pid), str(following.pid))
-            assert "used up its worker's descriptors" in worker.log
+            assert threads > 1 or "used up its worker's descriptors" in worker.log  # some may not have begun to accept
 
 
 def test_a_worker_that_cannot_be_told_to_leave_leaves(start_process: StartProcess) -> None:
