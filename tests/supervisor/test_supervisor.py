@@ -428,9 +428,10 @@ def test_a_new_server_waits_for_the_manager_of_one_whose_supervisor_was_killed(s
 
 def test_a_program_gets_its_signal_when_the_supervisor_is_killed(stage: Stage) -> None:
     process, puppet = stage.serve()
-    place = stage.folder / "told"
-    told = puppet.spawn("told", "sh", "-c", f"trap 'echo yes > {place}; exit' TERM; while :; do sleep 0.05; done",
-                        at_death=signal.SIGTERM)  # fmt: skip
+    place, listens = stage.folder / "told", stage.folder / "listens"
+    code = f"trap 'echo yes > {place}; exit' TERM; touch {listens}; while :; do sleep 0.05; done"
+    told = puppet.spawn("told", "sh", "-c", code, at_death=signal.SIGTERM)
+    wait_for(listens.exists)
     process.kill()
     process.wait()
     wait_for(lambda: place.exists() and not is_alive(told))
