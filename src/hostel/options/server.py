@@ -108,7 +108,7 @@ class ServerOptions:
     reload: Annotated[
         bool,
         Field(
-            description="For development: reload a site when its code changes, and show tracebacks in the browser.",
+            description="For development: reload a site when its code changes, and show in the browser why it does not start.",
             examples=[True],
         ),
     ] = False
