@@ -38,4 +38,6 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
     echo "installing: $*"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     printf '%s\n' "$wanted" >"$venv/.installed"
+elif [ "$1" != -e ]; then  # a copy of the source is installed: take the present one
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 fi

@@ -219,7 +219,7 @@ def test_a_site_that_does_not_start(server: Server, case: str) -> None:
     wait_for(lambda: server.state(name) == "failed" and not server.view(name)["workers"])
     problem = problem_of(server, name)
     if case == "shuts down":
-        assert first.status == 502  # the kernel closes the connections that wait on the socket
+        assert first.status in (502, 503)  # 502: the kernel closes the connections that wait on the socket
     else:
         check_closed(first, problem)
     second = server.get(name)  # is told at once, by the front

@@ -368,13 +368,13 @@ def test_asgi_head_and_failure(front_server: Server, asgi: str) -> None:
     assert (answer.status, answer.body) == (200, b"")
     assert front_server.get(asgi, "/broken").status == 500
     assert front_server.get(asgi, "/").status == 200
-    assert "RuntimeError: broken on purpose" in front_server.log(asgi)
+    wait_for(lambda: "RuntimeError: broken on purpose" in front_server.log(asgi))
 
 
 def test_asgi_output_goes_to_the_error_log(front_server: Server, asgi: str) -> None:
     front_server.get(asgi, "/print")
     wait_for(lambda: "complained by the application" in front_server.log(asgi))
-    assert "printed by the application" in front_server.log(asgi)
+    wait_for(lambda: "printed by the application" in front_server.log(asgi))
 
 
 # --- ASGI: start and end ------------------------------------------------------------------------------------------------
