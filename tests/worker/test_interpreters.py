@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import json
 import os
 import shutil
@@ -72,11 +73,11 @@ def interpreters() -> dict[str, str]:
     """The Python of each version, as far as it is on this machine: on the path or made by pyenv."""
     found = {CURRENT: sys.executable}
     for version in VERSIONS:
-        root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-        candidates = [shutil.which(f"python{version}"), *sorted(root.glob(f"{version}.*/bin/python"))]
-        for candidate in candidates:
-            if candidate and version not in found and works(str(candidate), version):
-                found[version] = str(candidate)
+        root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+        made = sorted(glob.glob(f"{root}/versions/{version}.*/bin/python"))  # none where the root cannot be read
+        for candidate in (shutil.which(f"python{version}"), *made):
+            if candidate and version not in found and works(candidate, version):
+                found[version] = candidate
     return found
 
 
