@@ -68,11 +68,11 @@ def _end(servers: list[Server]) -> None:
 
 
 SERVER_FIXTURES = {"make_server", "shared_server", "front_server"}
-SERVER_FOLDERS = {"faults", "processes", "cli", "docs", "browser"}
+SERVER_FOLDERS = {"faults", "processes", "cli", "docs", "browser", "supervisor", "zygote"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts whole servers. Whoever lacks a front for them should know, not pass."""
+    """Mark what starts whole servers, or real supervisors and zygotes. Whoever lacks a front for them should know, not pass."""
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or SERVER_FOLDERS & set(item.path.parts):
             item.add_marker(pytest.mark.server)

@@ -381,6 +381,7 @@ def test_a_second_server_on_the_same_run_directory_is_refused(stage: Stage) -> N
     assert first.poll() is None
 
 
+@pytest.mark.smoke
 def test_the_run_directory_is_clean_before_and_after(stage: Stage) -> None:
     (stage.run_dir / "sites" / "old").mkdir(parents=True)
     (stage.run_dir / "hosts").symlink_to("sites")

@@ -149,6 +149,7 @@ def test_rubbish_by_uwsgi_is_dropped(start_process: StartProcess, data: bytes) -
 # --- draining -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_runs_is_finished(start_process: StartProcess) -> None:
     worker = start(start_process)
     sock = connect(worker)
@@ -173,6 +174,7 @@ def test_who_has_been_accepted_is_heard(start_process: StartProcess) -> None:
     assert worker.wait_end() == 0
 
 
+@pytest.mark.slow
 def test_who_never_says_anything_is_not_waited_for(start_process: StartProcess) -> None:
     worker = start(start_process)
     with connect(worker):
@@ -181,6 +183,7 @@ def test_who_never_says_anything_is_not_waited_for(start_process: StartProcess) 
         assert worker.wait_end() == 0
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_between_two_generations(start_process: StartProcess) -> None:
     """Connections that were accepted in the same turn of the loop that brings the order to leave are served, too."""
     for _ in range(10):

@@ -93,6 +93,7 @@ def test_rubbish_over_http_stops_nobody(start_process: StartProcess, data: bytes
 
 
 @pytest.mark.parametrize("kind", ["uwsgi", "http"])
+@pytest.mark.slow
 def test_told_to_leave_it_leaves_though_more_come(start_process: StartProcess, kind: str) -> None:
     """The site works again: its visitors are its own."""
     worker = start_away(start_process, has_http=True)

@@ -229,6 +229,7 @@ def test_a_busy_server_finishes_and_takes_nothing_more(serve: Serve, threads: in
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.slow
 def test_under_full_load_it_leaves_soon(serve: Serve, threads: int) -> None:
     server = serve(hello, threads=threads)
     ended = threading.Event()
