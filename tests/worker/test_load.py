@@ -133,6 +133,22 @@ def test_a_part_of_python_that_there_is_not(project: Path) -> None:
     assert failure.hint.endswith(" has no 'MIMEText': check the name")
 
 
+def test_what_is_proposed_instead_of_a_missing_attribute(project: Path) -> None:
+    """What was just imported is no proposal, and what raises when it is looked at is passed over."""
+    code = """
+        from typing import Any
+        from flask import Flask, current_app, g, request
+        class Settings:
+            @property
+            def broken(self): raise RuntimeError
+        settings, site = Settings(), Flask("site")
+    """
+    write(project, "proxies.py", textwrap.dedent(code))
+    assert failure_of("proxies:application", project).hint.endswith("site")
+    assert "Any" not in failure_of("proxies:application", project).hint
+    assert failure_of("proxies:settings.application", project).hint == "it has no callable at all"
+
+
 def test_a_missing_attribute(project: Path) -> None:
     write(project, "named.py", "def create(): pass\nclass App: pass\n_hidden = print\nvalue = 5\n")
     failure = failure_of("named:application", project)

@@ -86,11 +86,17 @@ def load(application: str, directory: str) -> Any:
 
 
 def _is_candidate(owner: Any, name: str) -> bool:
-    """Whether an attribute could be meant as the application: it can be called, and was not just imported."""
-    value = getattr(owner, name, None)
-    home = getattr(owner, "__module__", None) or getattr(owner, "__name__", None)
-    is_foreign = hasattr(value, "__name__") and getattr(value, "__module__", None) != home
-    return callable(value) and not is_foreign
+    """Whether an attribute could be meant as the application: it can be called, and was not just imported.
+
+    Classes and functions alone are asked where they are from: a proxy, as Flask's ``request``, raises what it likes.
+    """
+    try:
+        value = getattr(owner, name)
+        home = getattr(owner, "__module__", None) or getattr(owner, "__name__", None)
+    except Exception:  # of a property, or a lazy module
+        return False
+    is_definition = issubclass(type(value), (type, types.FunctionType, types.BuiltinFunctionType))
+    return callable(value) and not (is_definition and value.__module__ != home)
 
 
 def is_asgi(application: Callable[..., Any]) -> bool:

@@ -31,7 +31,7 @@ class Sources:
         for name in sys.modules.keys() - self._known:
             self._known.add(name)
             path = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
-            if isinstance(path, str) and not name.startswith("hostel"):
+            if isinstance(path, str) and name.partition(".")[0] != "hostel":
                 stamp = stamp_of(path)
                 if stamp is not None:  # "built-in" and "frozen" are no files
                     self._stamps[path] = stamp
