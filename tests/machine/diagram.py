@@ -11,7 +11,9 @@ from pathlib import Path
 
 from hostel.machine import events as e
 from hostel.machine import site
-from hostel.machine.site import IGNORED, IMPOSSIBLE, TABLE, Decision, State
+from hostel.machine.decisions import IGNORED, IMPOSSIBLE, Decision
+from hostel.machine.site import TABLE
+from hostel.machine.state import State
 
 PATH = Path(__file__).parent.parent.parent / "docs" / "reference" / "states.md"
 CELLS: dict[Decision, str] = {IGNORED: "·", IMPOSSIBLE: "✗"}
@@ -59,7 +61,8 @@ def render() -> str:
         "",
         "## What is decided",
         "",
-        f"Each cell names the decision, a method of `SiteMachine`. {CELLS[IGNORED]} is ignored, {CELLS[IMPOSSIBLE]} cannot be.",
+        "Each cell names the decision, a method of `Decisions` in `hostel/machine/decisions.py`. "
+        f"{CELLS[IGNORED]} is ignored, {CELLS[IMPOSSIBLE]} cannot be.",
         "",
         f"| event | {' | '.join(state.value for state in State)} |",
         f"|---|{'---|' * len(State)}",

@@ -10,7 +10,10 @@ import pytest
 from hostel.errors import Bug
 from hostel.machine import events as e
 from hostel.machine.commands import Timer
-from hostel.machine.site import IGNORED, IMPOSSIBLE, TABLE, SiteMachine, State
+from hostel.machine.decisions import IGNORED, IMPOSSIBLE, Decisions
+from hostel.machine.moves import Moves
+from hostel.machine.site import TABLE, SiteMachine
+from hostel.machine.state import State
 from tests.machine.diagram import PATH, render
 from tests.playbook.story import make_failure, make_site
 
@@ -40,13 +43,13 @@ def pairs(decision: Any) -> list[Any]:
 
 
 def content(machine: SiteMachine) -> dict[str, Any]:
-    return {name: copy.deepcopy(getattr(machine, name)) for name in SiteMachine.__slots__}
+    return {name: copy.deepcopy(getattr(machine, name)) for name in Moves.__slots__}
 
 
 def test_every_pair_of_state_and_event_is_decided() -> None:
     assert set(TABLE) == {(state, event) for state in State for event in e.EVENTS}
     assert set(e.EVENTS) == set(EXAMPLES) == set(e.Event.__args__)
-    methods = set(vars(SiteMachine).values())
+    methods = set(vars(Decisions).values())
     assert all(decision in methods or decision in (IGNORED, IMPOSSIBLE) for decision in TABLE.values())
 
 
@@ -72,8 +75,8 @@ def test_an_ignored_pair_does_nothing_and_changes_nothing(state: State, event: t
 def test_only_handle_assigns_the_state() -> None:
     import inspect
 
-    source = inspect.getsource(SiteMachine)
-    assert source.count("self.state =") == 2, "in __init__ and in handle"
+    counts = [inspect.getsource(kind).count("self.state =") for kind in (Moves, Decisions, SiteMachine)]
+    assert counts == [1, 0, 1], "in __init__ and in handle"
 
 
 @pytest.mark.parametrize(

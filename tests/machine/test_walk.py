@@ -18,7 +18,8 @@ from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Timer
 from hostel.machine.events import AdoptedWorker, Phase
-from hostel.machine.site import SiteMachine, State
+from hostel.machine.site import SiteMachine
+from hostel.machine.state import State
 from hostel.options.site import Site
 from tests.playbook.story import make_failure, make_site
 

@@ -8,7 +8,8 @@ from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Command, Timer
 from hostel.machine.journey import Failure
-from hostel.machine.site import SiteMachine, State
+from hostel.machine.site import SiteMachine
+from hostel.machine.state import State
 from hostel.options.site import LimitOptions, Site, WorkerOptions
 
 APP = "blog:application"

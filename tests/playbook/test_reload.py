@@ -7,7 +7,7 @@ import signal
 from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Timer
-from hostel.machine.site import State
+from hostel.machine.state import State
 from tests.playbook.story import Story, make_failure, make_site
 
 

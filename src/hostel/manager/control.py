@@ -23,7 +23,7 @@ from hostel.api.calls import CALLS, AddArguments, LogsArguments, OrderArguments,
 from hostel.api.views import LogsView, RemovedView, as_dict
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
-from hostel.machine.site import State
+from hostel.machine.state import State
 from hostel.manager.server import Server
 
 PATH = "control.sock"

@@ -21,7 +21,7 @@ from hostel.front.nginx import make_page
 from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
-from hostel.machine.site import State
+from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
 from hostel.manager.page import make_closed_page
 from hostel.manager.runtree import RunTree

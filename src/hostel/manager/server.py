@@ -24,7 +24,8 @@ from hostel.api.views import (
 from hostel.errors import HostError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
-from hostel.machine.site import SiteMachine, State
+from hostel.machine.site import SiteMachine
+from hostel.machine.state import State
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.link import SupervisorLink
