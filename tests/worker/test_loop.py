@@ -115,7 +115,8 @@ def test_who_has_waited_too_long_is_told_to_come_again(serve: Serve) -> None:
     make_ready_before(server, OLD)
     for body in (b"", b"x" * 1_000_000):
         answer = server.ask(body, HTTP_X_REQUEST_START=stamp(6))
-        assert (answer.code, answer.get("retry-after")) == (503, "1")
+        assert answer.code == 503
+        assert 1 <= int(answer.get("retry-after") or 0) <= 5
         assert answer.get("content-length") == str(len(answer.body))
         note = answer.get("x-hostel")
         assert note is not None

@@ -87,7 +87,8 @@ class LimitOptions:
         Duration,
         Field(
             gt=0,
-            description="A request that has waited longer for a busy worker is answered 503 at once.",
+            description="A request that has waited longer for a busy worker is answered 503 at once; "
+            "under lasting overload the bound is a twentieth of that, so that whoever is served is still there.",
             examples=["1s"],
         ),
     ] = 5.0

@@ -18,6 +18,7 @@ from hostel.worker.wsgi import Server
 HTTP_HEAD_BYTES = 65536
 HTTP_SECONDS = 5
 SILENCE_SECONDS = 0.2  # when nobody has come for so long, nobody will
+FOREVER = 3600.0  # they have waited long, and for nothing else than this
 REDIRECT = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @uwsgi\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -41,7 +42,9 @@ def turn_away(
         start_response("503 Service Unavailable", headers)
         return [page]
 
-    server = Server(application, listener, control, take_order, board=board, label=label, leave_when_empty=True)
+    server = Server(
+        application, listener, control, take_order, board=board, label=label, queue=FOREVER, leave_when_empty=True
+    )
     server.run()
     if http is not None and not server.draining:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)

@@ -25,16 +25,17 @@ from hostel.errors import PeerError
 from hostel.protocol import uwsgi
 from hostel.worker import scoreboard
 from hostel.worker.body import Body, Input
+from hostel.worker.queueing import QueueBound
 from hostel.worker.response import FileWrapper, Response
 
 READ_BYTES = 8192
 REQUEST_HEAD_SECONDS = 30  # the front sends a request in one piece: a head that takes longer has no sender any more
 ACCEPT_TIME = struct.pack("ll", 0, 50_000)  # struct timeval
 CONTROL_SECONDS = 0.05  # how soon a worker under full load notices that it is to drain
-LONG_WAIT_SECONDS = 0.05  # after such a wait it pays to ask whether the client is still there
 LENGTH_DIGITS = 18  # of a Content-Length; int() refuses thousands of them with an exception
 SHORTAGES = (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # of the machine, and they may pass
 SHORTAGE_SECONDS = 0.05
+BUSY = "503 Service Unavailable"
 
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -47,8 +48,9 @@ class Server:
     """Serves one application on one listening socket, with so many threads, until it is told to drain.
 
     ``control`` is the descriptor on which orders arrive; ``take_order`` is called when it is readable and says whether
-    to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker; it counts from the
-    moment this worker was ready, so that visitors who waited for the site's start are served. ``board`` has a slot for
+    to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker (under lasting overload
+    it is less, see ``queueing``); it counts from the moment this worker was ready, so that visitors who waited for the
+    site's start are served. ``board`` has a slot for
     each thread. With ``leave_when_empty`` the server ends as soon as nothing waits, and not before.
     """
 
@@ -73,7 +75,7 @@ class Server:
         self.board = board
         self.label = label
         self.threads = threads
-        self.queue = queue
+        self.bound = QueueBound(queue)
         self.leave_when_empty = leave_when_empty
         self.draining = False
         self.ready_at = 0.0
@@ -230,9 +232,16 @@ class Server:
             arrival = min(now, float(environ["HTTP_X_REQUEST_START"][2:]))
         except (KeyError, ValueError):
             arrival = now
-        if now - arrival > LONG_WAIT_SECONDS and is_gone(descriptor):
-            return
-        note = f"queue={now - arrival:.3f} worker={self.label}"
+        waited = now - arrival
+        is_refused = False
+        if waited > self.bound.noticed:
+            is_absent = is_gone(descriptor)
+            is_refused = not self.bound.may_run(now - max(arrival, self.ready_at), is_absent, now)
+            if is_absent:
+                return
+        elif self.bound.standing_since:
+            self.bound.relax()
+        note = f"queue={waited:.3f} worker={self.label}"
         method = environ.get("REQUEST_METHOD")
         if not method:
             raise PeerError("cannot serve a uwsgi request without REQUEST_METHOD")
@@ -245,8 +254,10 @@ class Server:
                 return
             body = Body(descriptor, int(length), data[end:])
             environ["wsgi.input"] = Input(body)
-        if now - max(arrival, self.ready_at) > self.queue:
-            self.refuse(response, "503 Service Unavailable", "Too many visitors at the moment. Please try again.")
+        if is_refused:
+            self.refuse(
+                response, BUSY, "Too many visitors at the moment. Please try again.", self.bound.retry_after(now)
+            )
             if body is not None:
                 body.discard()
             return
@@ -295,12 +306,12 @@ class Server:
         if not response.is_started:
             self.refuse(response, "500 Internal Server Error", "The application failed. Its log says why.")
 
-    def refuse(self, response: Response, status: str, text: str) -> None:
+    def refuse(self, response: Response, status: str, text: str, retry_after: int = 0) -> None:
         """Answer with a short page of our own."""
         data = PAGE.format(title=status[4:], text=text).encode()
         headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(data)))]
-        if status.startswith("503"):
-            headers.append(("Retry-After", "1"))
+        if retry_after:
+            headers.append(("Retry-After", str(retry_after)))
         response.head = b""
         response.start(status, headers)
         try:
