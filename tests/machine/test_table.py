@@ -12,6 +12,7 @@ from hostel.machine import events as e
 from hostel.machine.commands import Timer
 from hostel.machine.decisions import IGNORED, IMPOSSIBLE, Decisions
 from hostel.machine.moves import Moves
+from hostel.machine.pool import Load
 from hostel.machine.site import TABLE, SiteMachine
 from hostel.machine.state import State
 from tests.machine.diagram import PATH, render
@@ -28,7 +29,7 @@ EXAMPLES: dict[type, e.Event] = {
         e.WorkersAdopted((), is_outdated=False),
         e.WorkerFailed(1, make_failure()),
         e.WorkerExited(1, make_failure()),
-        e.LoadMeasured(0, False, 0.0),
+        e.LoadMeasured(Load()),
         e.TimeElapsed(Timer("start", 1)),
         e.ReloadOrdered(),
         e.StartOrdered(),

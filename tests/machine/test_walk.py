@@ -18,6 +18,7 @@ from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Timer
 from hostel.machine.events import AdoptedWorker, Phase
+from hostel.machine.pool import Load
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
 from hostel.options.site import Site
@@ -204,9 +205,9 @@ class World(RuleBasedStateMachine):
             self.timers.discard(timer)
             self.tell(e.TimeElapsed(timer))
 
-    @rule(busy=st.integers(0, 5), is_waiting=st.booleans(), idle_for=st.sampled_from([0.0, 1.0, 599.0, 601.0]))
-    def measure(self, busy: int, is_waiting: bool, idle_for: float) -> None:
-        self.tell(e.LoadMeasured(busy, is_waiting, idle_for))
+    @rule(busy=st.integers(0, 5), waiting=st.integers(0, 9), idle_for=st.sampled_from([0.0, 1.0, 599.0, 601.0]))
+    def measure(self, busy: int, waiting: int, idle_for: float) -> None:
+        self.tell(e.LoadMeasured(Load(busy, busy, waiting, idle_for=idle_for)))
 
     def choose(self, choice: int, numbers: list[int]) -> int:
         return numbers[choice % len(numbers)] if numbers else 0

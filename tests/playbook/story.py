@@ -8,6 +8,7 @@ from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Command, Timer
 from hostel.machine.journey import Failure
+from hostel.machine.pool import Load
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
 from hostel.options.site import LimitOptions, Site, WorkerOptions
@@ -122,5 +123,7 @@ class Story:
         """These workers end; all that comes of it."""
         return [command for number in numbers for command in self.tell(e.WorkerExited(number, make_failure("ended")))]
 
-    def measure(self, busy: int = 0, *, is_waiting: bool = False, idle_for: float = 0.0) -> list[Command]:
-        return self.tell(e.LoadMeasured(busy, is_waiting, idle_for))
+    def measure(self, running: int = 0, *, waiting: int = 0, idle_for: float = 0.0) -> list[Command]:
+        """A look at the load; with some waiting, two looks in a row."""
+        event = e.LoadMeasured(Load(running, float(running), waiting, idle_for=idle_for))
+        return [command for _ in range(2 if waiting else 1) for command in self.tell(event)]

@@ -7,6 +7,7 @@ import signal
 from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.commands import Timer
+from hostel.machine.pool import Load
 from hostel.machine.state import State
 from tests.playbook.story import Story, make_failure, make_site
 
@@ -25,12 +26,12 @@ def test_a_request_wakes_a_site_and_idleness_puts_it_to_sleep() -> None:
     story.is_now(State.SERVING)
 
     story.wait(300)
-    story.when(e.LoadMeasured(busy=1, is_waiting=False, idle_for=0))
+    story.when(e.LoadMeasured(Load(running=1, occupied=1)))
     story.wait(599)
-    story.when(e.LoadMeasured(busy=0, is_waiting=False, idle_for=599))
+    story.when(e.LoadMeasured(Load(idle_for=599)))
     story.wait(1)
     story.when(
-        e.LoadMeasured(busy=0, is_waiting=False, idle_for=600),
+        e.LoadMeasured(Load(idle_for=600)),
         c.DrainWorker(1),
         c.SetTimer(Timer("drain", 1), 30),
         c.WatchQueue(),
@@ -64,10 +65,10 @@ def test_a_worker_that_does_not_finish_is_killed_when_its_time_is_over() -> None
 
 
 def test_a_busy_site_does_not_sleep_even_when_it_may_not_idle_at_all() -> None:
-    story = Story(make_site(idle=0)).serve()
-    assert story.measure(busy=1) == []
-    assert story.measure(busy=0, is_waiting=True) == []
-    story.measure(busy=0)
+    story = Story(make_site(idle=0, max=1)).serve()
+    assert story.measure(1) == []
+    assert story.measure(0, waiting=1) == []
+    story.measure(0)
     story.is_now(State.DRAINING)
 
 

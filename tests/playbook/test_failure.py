@@ -262,19 +262,19 @@ def test_one_of_two_workers_that_dies_again_and_again_is_replaced_with_pauses() 
 
 def test_growth_that_fails_leaves_the_site_serving_and_is_not_tried_for_a_while() -> None:
     story = Story(make_site(max=4)).serve()
-    assert story.measure(1, is_waiting=True) == [c.StartWorker(2, 1, story.site)]
+    assert story.measure(1, waiting=1) == [c.StartWorker(2, 1, story.site)]
     story.tell(e.WorkerForked(2))
     story.fail(2, "out of database connections")
     story.is_now(State.SERVING)
     assert story.machine.failure is not None
-    assert story.measure(1, is_waiting=True) == []
+    assert story.measure(1, waiting=1) == []
     story.wait(10)
-    assert story.measure(1, is_waiting=True) == [c.StartWorker(3, 1, story.site)]
+    assert story.measure(1, waiting=1) == [c.StartWorker(3, 1, story.site)]
 
 
 def test_the_last_worker_dies_while_another_is_coming() -> None:
     story = Story(make_site(max=2)).serve()
-    story.measure(1, is_waiting=True)
+    story.measure(1, waiting=1)
     story.tell(e.WorkerForked(2))
     story.end(1)
     story.is_now(State.STARTING)

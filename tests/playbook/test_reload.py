@@ -172,7 +172,7 @@ def test_all_serving_workers_die_during_a_reload_and_the_successor_becomes_the_s
 
 def test_growth_of_the_old_generation_is_called_off_when_the_successor_becomes_the_start() -> None:
     story = Story().serve()
-    story.measure(1, is_waiting=True)
+    story.measure(1, waiting=1)
     story.tell(e.ReloadOrdered())
     found = story.end(1)
     assert c.KillWorker(2, signal.SIGKILL) in found
@@ -212,5 +212,5 @@ def test_serving_workers_die_when_a_part_of_the_successor_is_ready() -> None:
 def test_nothing_grows_or_shrinks_during_a_reload() -> None:
     story = Story().serve()
     story.tell(e.ReloadOrdered())
-    assert story.measure(1, is_waiting=True) == []
+    assert story.measure(1, waiting=1) == []
     assert story.measure(idle_for=100_000) == []

@@ -16,7 +16,6 @@ from hostel.machine.commands import Timer
 from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.moves import Moves, Worker
-from hostel.machine.pool import wanted_workers
 from hostel.machine.restart import History
 from hostel.machine.state import State
 from hostel.options.site import Site
@@ -238,26 +237,26 @@ class Decisions(Moves):
         return State.COLD  # the queue is watched already
 
     def measured(self, event: e.LoadMeasured, now: float) -> State | None:
-        """Have as many workers as the load wants."""
-        options = self.site.workers
-        self.peak = self.peak.with_busy(event.busy, now, max(options.idle, 1.0))
-        ready = self._of(self.serving, Phase.READY)
-        if self.successor or self._count(Phase.ORDERED, Phase.STARTING):
+        """Have as many workers as the pool wants. A reload leaves it as it is."""
+        if self.successor:
             return None
-        wanted = wanted_workers(
-            options,
-            is_asgi=self.is_asgi,
-            workers=len(ready),
-            busy=event.busy,
-            is_waiting=event.is_waiting,
-            idle_for=event.idle_for,
-            peak=self.peak,
+        ready, starting, ordered = (
+            self._of(self.serving, phase) for phase in (Phase.READY, Phase.STARTING, Phase.ORDERED)
         )
-        if wanted > len(ready) and now >= self.grow_after:
-            self._order_worker(self.serving, self.workers[ready[0]].site)
-        for number in ready[: len(ready) - wanted] if wanted < len(ready) else ():
-            self._drain(number)
-        return self._rest() if wanted == 0 else None
+        self.pool = self.pool.after(
+            event.load, self.site.workers, now, ready=len(ready), starting=len(starting), ordered=len(ordered)
+        )
+        surplus = len(ready) + len(starting) + len(ordered) - self.pool.wanted
+        if surplus < 0 and now >= self.grow_after:
+            for _ in range(-surplus):
+                self._order_worker(self.serving, self.workers[ready[0]].site)
+        elif not self.pool.wanted:
+            self._drain_all()
+            return self._rest()
+        else:
+            for number in [*reversed(ordered), *(() if starting else ready)][: max(0, surplus)]:
+                self._drain(number)
+        return None
 
     def elapsed(self, event: e.TimeElapsed, now: float) -> State | None:
         """A timer of a worker; one whose worker has moved on means nothing."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hostel.machine.commands import Timer
 from hostel.machine.journey import Failure
+from hostel.machine.pool import Load
 from hostel.options.site import Site
 
 
@@ -90,11 +91,9 @@ class WorkerExited:
 
 @dataclass(frozen=True, slots=True)
 class LoadMeasured:
-    """What the scoreboards say: requests running, whether some wait, and seconds since anything ran."""
+    """Somebody has looked at the scoreboards and the queue."""
 
-    busy: int
-    is_waiting: bool
-    idle_for: float
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)

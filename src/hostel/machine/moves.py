@@ -12,7 +12,7 @@ from hostel.machine import commands as c
 from hostel.machine.commands import Command, Timer
 from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
-from hostel.machine.pool import Peak
+from hostel.machine.pool import Pool
 from hostel.machine.restart import History
 from hostel.machine.state import State
 from hostel.options.site import Site
@@ -30,7 +30,7 @@ class Moves:
 
     __slots__ = (
         "_out", "failure", "generation", "grow_after", "history", "is_asgi", "is_reload_pending", "is_removed",
-        "next_worker", "peak", "serving", "site", "state", "successor", "workers",
+        "next_worker", "pool", "serving", "site", "state", "successor", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -46,7 +46,7 @@ class Moves:
         self.is_asgi = False  # as found by its last worker
         self.failure: Failure | None = None  # the last problem; cleared when a generation takes over
         self.history = History()
-        self.peak = Peak()
+        self.pool = Pool()
         self.grow_after = 0.0
         self._out: list[Command] = []
 

@@ -23,7 +23,9 @@ from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
+from hostel.manager.load import LoadMeter
 from hostel.manager.page import make_closed_page
+from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import RunTree
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.sockets import QueueWatcher
@@ -31,10 +33,8 @@ from hostel.manager.workers import Workers
 from hostel.options.server import ServerOptions
 from hostel.plan import Plan, difference
 
-TICK = 0.1  # seconds between looks at the scoreboards while any site is awake
 LOGS_AT_ONCE = 20
 LOG_SECONDS = 0.002
-QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
 
 
 class Runner:
@@ -50,16 +50,16 @@ class Runner:
         self.options = options
         self.loop = asyncio.get_running_loop()
         queues = QueueWatcher(self._request_arrived, self._socket_broken)
-        self.surroundings = Surroundings(options, link, RunTree(front_ids[1] if front_ids else None), queues, front_ids)
+        tree = RunTree(front_ids[1] if front_ids else None)
+        self.surroundings = Surroundings(options, link, tree, queues, QueueMeter(), front_ids)
         self.sites: dict[str, ManagedSite] = {}
         self.workers = Workers(self.surroundings, self.sites, self.dispatch)
+        self.load = LoadMeter(self.sites, self.dispatch)
         self.plan = Plan()
-        self.awake: set[str] = set()
         self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
         self.is_ending = False
         self._unready: deque[ManagedSite] = deque()
         self._watch_code = watch_code
-        self._ticker: asyncio.TimerHandle | None = None
         self.loop.add_reader(queues.fileno(), queues.report)
 
     # --- plan -> sites ----------------------------------------------------------------------------------------------
@@ -127,9 +127,9 @@ class Runner:
         managed.since = time.time()
         self.log(managed, f"{before.value} -> {state.value}")
         if state is State.SERVING:
-            self.wake(managed)
+            self.load.wake(managed)
         else:
-            self.awake.discard(managed.name)
+            self.load.rest(managed.name)
         if State.DISABLED in (before, state) and managed.listener >= 0:
             self.surroundings.link.note(f"site/{managed.name}/app", state.value)
 
@@ -183,7 +183,7 @@ class Runner:
     def _discard(self, managed: ManagedSite) -> None:
         self.workers.end_away(managed)
         managed.discard(keep_tree=self.is_ending)
-        self.awake.discard(managed.name)
+        self.load.rest(managed.name)
         if self.watched.pop(managed.name, None):
             self._watch_code()
         del self.sites[managed.name]
@@ -191,7 +191,7 @@ class Runner:
     def _page(self, managed: ManagedSite, failure: Failure | None) -> str:
         return make_closed_page(managed.name, failure, is_development=self.options.reload)
 
-    # --- requests, load, time ---------------------------------------------------------------------------------------
+    # --- requests, time ---------------------------------------------------------------------------------------------
 
     def _request_arrived(self, name: str) -> None:
         self.dispatch(name, e.RequestArrived())
@@ -211,42 +211,6 @@ class Runner:
         managed.timers.pop(timer, None)
         if self.sites.get(managed.name) is managed:
             self.dispatch(managed.name, e.TimeElapsed(timer))
-
-    def wake(self, managed: ManagedSite) -> None:
-        """The site serves: look at its scoreboards from now on."""
-        managed.last_active = self.loop.time()
-        managed.quiet = 0
-        self.awake.add(managed.name)
-        if self._ticker is None:
-            self._ticker = self.loop.call_later(TICK, self._tick)
-
-    def _tick(self) -> None:
-        """Look at the scoreboards of the sites that are awake; the clock stands still when none is."""
-        for name in list(self.awake):
-            managed = self.sites.get(name)
-            if managed is not None:
-                self._measure(managed)
-        self._ticker = self.loop.call_later(TICK, self._tick) if self.awake else None
-
-    def _measure(self, managed: ManagedSite) -> None:
-        if managed.quiet:
-            managed.quiet -= 1
-            return
-        now = self.loop.time()
-        busy, served, capacity = 0, managed.served_before, 0
-        for worker in managed.workers.values():
-            if worker.phase == "ready":
-                reading = worker.reading()
-                busy += reading.busy
-                served += reading.served
-                capacity += worker.slots
-        if busy or served != managed.served:
-            managed.last_active = now
-        else:
-            managed.quiet = QUIET_TICKS
-        managed.served = served
-        is_waiting = busy >= capacity and managed.is_somebody_waiting
-        self.dispatch(managed.name, e.LoadMeasured(busy, is_waiting, now - managed.last_active))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from hostel.machine.commands import Timer
 from hostel.machine.site import SiteMachine
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import SiteLog
+from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import RunTree
-from hostel.manager.sockets import QueueWatcher, bind_site_socket, is_somebody_waiting
+from hostel.manager.sockets import QueueWatcher, bind_site_socket
 from hostel.manager.worker import ManagedWorker
 from hostel.options.check import identity_of
 from hostel.options.server import ServerOptions
@@ -32,6 +33,7 @@ class Surroundings:
     link: SupervisorLink
     tree: RunTree
     queues: QueueWatcher
+    meter: QueueMeter
     front_ids: tuple[int, int] | None
 
 
@@ -40,7 +42,7 @@ class ManagedSite:
 
     __slots__ = (
         "_domains", "_log_owner", "_static", "away", "http", "is_closed", "is_watching", "last_active", "listener",
-        "log", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
+        "log", "looked_at", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site, surroundings: Surroundings) -> None:
@@ -57,6 +59,7 @@ class ManagedSite:
         self.timers: dict[Timer, asyncio.TimerHandle] = {}
         self.since = time.time()
         self.last_active = 0.0
+        self.looked_at = 0.0
         self.served = 0
         self.served_before = 0  # by workers that are gone
         self.quiet = 0
@@ -74,8 +77,9 @@ class ManagedSite:
         return [descriptor for descriptor in (self.listener, self.http) if descriptor >= 0]
 
     @property
-    def is_somebody_waiting(self) -> bool:
-        return any(is_somebody_waiting(descriptor) for descriptor in self.sockets)
+    def waiting(self) -> int:
+        """How many requests wait in its queue."""
+        return sum(map(self.surroundings.meter.length, self.sockets))
 
     # --- routing ----------------------------------------------------------------------------------------------------
 

@@ -67,13 +67,6 @@ def bind_front_socket(address: str) -> int:
     return sock.detach()
 
 
-def is_somebody_waiting(descriptor: int) -> bool:
-    """Whether a connection waits on a listening socket."""
-    asking = select.poll()
-    asking.register(descriptor, select.POLLIN)
-    return bool(asking.poll(0))
-
-
 class QueueWatcher:
     """Tells which watched sockets have somebody waiting. Its own descriptor is readable when one has."""
 

@@ -150,6 +150,10 @@ class ManagedWorker:
     def reading(self) -> scoreboard.Reading:
         return scoreboard.read(self.board, self.slots) if self.board is not None else scoreboard.Reading(0, 0, 0.0)
 
+    def share(self, reading: scoreboard.Reading) -> float:
+        """How much of it is occupied: 1 when it cannot take another request."""
+        return reading.busy / self.slots if not self.is_asgi else min(0.9, reading.busy)
+
     def make_failure(
         self, reason: str, hint: str = "", *, traceback: str = "", sources: tuple[str, ...] = ()
     ) -> Failure:

@@ -278,7 +278,7 @@ class Workers:
         """Have those answered who already wait on the sockets of a site whose door is closed."""
         if managed.away is not None:
             return
-        if not managed.is_somebody_waiting:
+        if not managed.waiting:
             self.loop.call_soon(self.dispatch, managed.name, e.TurnedAway())
             return
         worker = managed.away = ManagedWorker(managed.name, AWAY, managed.machine.generation, 1)

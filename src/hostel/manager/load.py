@@ -1,0 +1,71 @@
+"""Looking at what runs: the scoreboards and queues of the sites that are awake, ten times a second.
+
+The hard part is to cost nothing when nothing happens. The clock stands still when no site is awake, and a site that was
+found with nothing running is left alone for some looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from hostel.machine import events as e
+from hostel.machine.pool import Load
+from hostel.manager.site import ManagedSite
+
+TICK = 0.1  # seconds between looks
+QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
+
+
+class LoadMeter:
+    """Tells the sites that are awake what their load is."""
+
+    def __init__(self, sites: Mapping[str, ManagedSite], dispatch: Callable[[str, e.Event], None]) -> None:
+        self._sites = sites
+        self._dispatch = dispatch
+        self._loop = asyncio.get_running_loop()
+        self._awake: set[str] = set()
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def wake(self, managed: ManagedSite) -> None:
+        """The site serves: look at it from now on."""
+        managed.last_active = managed.looked_at = self._loop.time()
+        managed.quiet = 0
+        self._awake.add(managed.name)
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(TICK, self._tick)
+
+    def rest(self, name: str) -> None:
+        """The site does not serve any more."""
+        self._awake.discard(name)
+
+    def _tick(self) -> None:
+        for name in list(self._awake):
+            managed = self._sites.get(name)
+            if managed is not None:
+                self._look(managed)
+        self._ticker = self._loop.call_later(TICK, self._tick) if self._awake else None
+
+    def _look(self, managed: ManagedSite) -> None:
+        if managed.quiet:
+            managed.quiet -= 1
+            return
+        now = self._loop.time()
+        running, served, occupied, is_full = 0, managed.served_before, 0.0, True
+        for worker in managed.workers.values():
+            if worker.phase == "ready":
+                reading = worker.reading()
+                running += reading.busy
+                served += reading.served
+                share = worker.share(reading)
+                occupied += share
+                is_full = is_full and share >= 1
+        if running or served != managed.served:
+            managed.last_active = now
+        else:
+            managed.quiet = QUIET_TICKS
+        waiting = managed.waiting if is_full else 0
+        pace = max(0, served - managed.served) / max(now - managed.looked_at, TICK / 2)
+        managed.served, managed.looked_at = served, now
+        load = Load(running, occupied, waiting, pace, now - managed.last_active)
+        self._dispatch(managed.name, e.LoadMeasured(load))
