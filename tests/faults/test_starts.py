@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,3 +57,26 @@ def test_a_start_that_fails_gives_its_place_to_the_next(make_server: MakeServer)
         answers = list(pool.map(server.get, ("broken", "gone", "dies", "good")))
     assert [answer.status for answer in answers] == [503, 503, 503, 200]
     assert server.status()["server"]["starting"] == 0
+
+
+def test_a_reload_of_all_sites_rolls_through_those_that_run(make_server: MakeServer) -> None:
+    server = make_server(arguments=("--parallel-starts", "1"))
+    names = [f"site{number}" for number in range(2)]
+    for name in (*names, "asleep"):
+        server.site(name, SECOND if name in names else PID)
+    server.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(server.get, names))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hostel", "reload", "--all"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "HOSTEL_RUN_DIR": str(server.run_dir)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first == "asleep: cold (its next start loads the new code)\n", "what is done is shown at once"
+    answer = server.get("asleep")
+    moving = server.status()["server"]
+    assert (answer.status, moving["queued_starts"]) == (200, 0), "a visitor does not wait for all reloads"
+    rest, _ = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, "".join(f"{name}: serving (generation 2, 1 worker)\n" for name in names))
+    assert server.view("asleep")["generation"] == 1

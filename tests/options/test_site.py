@@ -68,7 +68,7 @@ def test_the_least_file_has_all_defaults() -> None:
     site = good(APP)
     assert site == Site(
         name="blog", file=FILE, app="mysite.wsgi:application", interface="auto", domains=("blog.localhost",),
-        directory="/srv/sites", environment=None, user=None, static=(), env=(), workers=WorkerOptions(),
+        directory="/srv/sites", environment=None, user=None, reload_on=(), static=(), env=(), workers=WorkerOptions(),
         limits=LimitOptions(),
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ def test_every_option_is_taken() -> None:
         directory = "../blog"
         environment = "venv"
         user = "blog"
+        reload_on = ["mysite/wsgi.py", "/etc/motd", "./mysite/wsgi.py"]
         [static]
         "/static/" = "static-root"
         "/" = "/srv/files/"
@@ -101,7 +102,7 @@ def test_every_option_is_taken() -> None:
     )
     assert site == Site(
         name="blog", file=FILE, app="mysite.wsgi:application", interface="wsgi", domains=("example.com", "*.example.com"),
-        directory="/srv/blog", environment="/srv/sites/venv", user="blog",
+        directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 0),
     )  # fmt: skip
@@ -120,7 +121,13 @@ def test_a_site_of_static_files_only() -> None:
 
 def test_what_a_worker_is_made_of_decides_about_new_workers() -> None:
     site = good(APP)
-    for same in ('domains = ["a.example"]', '[static]\n"/s/" = "s"', "[workers]\nmax = 9", '[limits]\nstart = "1s"'):
+    for same in (
+        'domains = ["a.example"]',
+        '[static]\n"/s/" = "s"',
+        "[workers]\nmax = 9",
+        'reload_on = ["a"]',
+        '[limits]\nstart = "1s"',
+    ):
         assert good(APP + same).digest == site.digest, same
     for other in ("[env]\nA = 1", "[workers]\nthreads = 2", 'user = "x"', 'directory = "x"', "[limits]\nqueue = 1"):
         assert good(APP + other).digest != site.digest, other

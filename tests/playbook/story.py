@@ -34,6 +34,7 @@ def make_site(
         directory="/srv/blog",
         environment=None,
         user=None,
+        reload_on=(),
         static=() if app else (("", "/srv/blog"),),
         env=(),
         workers=WorkerOptions(**workers),  # type: ignore[arg-type]

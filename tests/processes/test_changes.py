@@ -470,6 +470,53 @@ def test_only_the_site_whose_code_has_changed_is_reloaded(developing: Server) ->
     assert state_of(developing, "right") == before
 
 
+# --- in production: reload_on -------------------------------------------------------------------------------------------
+
+
+def test_a_touched_file_of_reload_on_reloads_the_site(shared_server: Server) -> None:
+    server = shared_server
+    set_word(server, "touched", "one")
+    server.site("touched", PAGE, reload_on=["words.py", "restart.txt"])
+    wait_for(lambda: server.get("touched").status == 200)
+    (server.projects / "touched/other.txt").write_text("beside it")
+    set_word(server, "touched", "another")
+    wait_for(lambda: server.get("touched").text == "another", "the written file")
+    assert server.view("touched")["generation"] == 2
+    (server.projects / "touched/restart.txt").touch()
+    wait_for(lambda: server.view("touched")["generation"] == 3, "the new file")
+    os.utime(server.projects / "touched/restart.txt")
+    wait_for(lambda: server.view("touched")["generation"] == 4, "the touched file")
+
+
+def test_a_deployment_by_exchanging_a_link_reloads_the_site(shared_server: Server) -> None:
+    server = shared_server
+    for release in ("one", "two"):
+        set_word(server, f"releases/{release}", release)
+        server.write(f"releases/{release}/app.py", PAGE)
+    current = server.projects / "releases/current"
+    current.symlink_to("one")
+    server.site("linked", app="app:application", directory=str(current), reload_on=["app.py"])
+    wait_for(lambda: server.get("linked").text == "one")
+    (server.projects / "releases/new").symlink_to("two")
+    (server.projects / "releases/new").rename(current)
+    wait_for(lambda: server.get("linked").text == "two", "the new release")
+
+
+def test_a_failed_site_is_tried_again_when_its_reload_file_is_touched(make_server: MakeServer) -> None:
+    server = make_server()
+    server.write("mended/ready", "no")
+    code = "\n    if open('ready').read() == 'no': raise SystemExit" + PAGE
+    set_word(server, "mended", "one")
+    server.site("mended", code, reload_on=["restart"])
+    server.start()
+    assert server.get("mended").status == 503
+    for _ in range(4):  # the pauses grow
+        server.run("start", "mended", check=False)
+    server.write("mended/ready", "yes")
+    server.write("mended/restart", "")
+    wait_for(lambda: server.state("mended") == "serving", "the next attempt")
+
+
 def test_without_reload_running_code_is_left_alone(shared_server: Server) -> None:
     set_word(shared_server, "production", "one")
     shared_server.site("production", PAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from hostel.api.framing import pack, read_frames
@@ -23,8 +24,15 @@ class Client:
         self.run_dir = run_dir
 
     def call(self, call: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to a call. Raises ``NotRunning``, or the error that the server reports."""
+        """The whole answer to a call. Raises ``NotRunning``, or the error that the server reports."""
         answer: dict[str, Any] = {}
+        for part in self.parts(call, **arguments):
+            for key, value in part.items():
+                answer[key] = answer[key] + value if key in answer else value
+        return answer
+
+    def parts(self, call: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """The answer to a call, in the parts in which it comes. Raises as ``call`` does."""
         with self._connect() as sock:
             try:
                 sock.sendall(pack({"call": call, **arguments}))
@@ -36,9 +44,8 @@ class Client:
                         kind = _ERRORS.get(error.get("kind"), HostelError)
                         raise kind(error.get("message", ""), error.get("hint", ""))
                     if frame.get("end"):
-                        return answer
-                    for key, value in frame.items():
-                        answer[key] = answer[key] + value if key in answer else value
+                        return
+                    yield frame
             except ConnectionResetError:
                 pass
         raise NotRunning("the server ended before it answered")

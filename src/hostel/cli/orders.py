@@ -20,18 +20,27 @@ NOTES = {
 
 def _order(call: str, sites: tuple[str, ...], run_dir: str | None, as_json: bool, is_all: bool) -> None:
     begin = time.time()
-    answer = connect(run_dir).call(call, sites=list(sites), all=is_all)
-    if as_json:
-        print_json(answer)
+    client = connect(run_dir)
+    # For programs the answer as a whole, for people each site as soon as it is done.
+    parts = (
+        [client.call(call, sites=list(sites), all=is_all)]
+        if as_json
+        else client.parts(call, sites=list(sites), all=is_all)
+    )
     is_bad = False
-    for site in answer["sites"]:
-        # An older problem that the order has not cleared is not the order's: hostel status shows it.
-        problems = [problem for problem in site["problems"] if problem["kind"] == "file" or problem["time"] >= begin]
-        is_bad = is_bad or any(problem["is_fatal"] for problem in problems)
-        if not as_json:
-            say(describe(call, site, is_bad=bool(problems)))
-            for problem in problems:
-                print_problem(problem, "  ")
+    for part in parts:
+        if as_json:
+            print_json(part)
+        for site in part["sites"]:
+            # An older problem that the order has not cleared is not the order's: hostel status shows it.
+            problems = [
+                problem for problem in site["problems"] if problem["kind"] == "file" or problem["time"] >= begin
+            ]
+            is_bad = is_bad or any(problem["is_fatal"] for problem in problems)
+            if not as_json:
+                say(describe(call, site, is_bad=bool(problems)))
+                for problem in problems:
+                    print_problem(problem, "  ")
     if is_bad:
         raise click.exceptions.Exit(1)
 
@@ -94,6 +103,9 @@ Examples:
 @_arguments
 def reload(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool) -> None:
     """Load the code of sites anew without losing a request.
+
+    Many sites are reloaded a few at a time, as many as --parallel-starts of hostel serve allows, and each is reported when it
+    is done; Ctrl-C calls off the rest. Sites that sleep load the new code at their next start anyway.
 
     Exits with 1, and shows the reason, when the new code does not start; the old then goes on serving.
     """

@@ -92,6 +92,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     plan = server.read_plan()
     adopt(server.runner, inheritance, plan)
     server.runner.apply(plan)
+    server.reload_missed()
     server.report(plan, {})
     gc.freeze()
     gc.enable()

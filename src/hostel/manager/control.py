@@ -53,13 +53,25 @@ async def stop(server: Server, arguments: OrderArguments) -> Answer:
 
 
 async def reload(server: Server, arguments: OrderArguments) -> Answer:
-    wanted = {State.SERVING, State.FAILED, State.COLD, State.DISABLED, State.DRAINING}
-    async for part in _order(server, arguments, e.ReloadOrdered(), wanted):
-        yield part
+    """One site at once; many a few at a time, each reported when it is done."""
+    names = _names(server, arguments)
+    if len(names) == 1:
+        wanted = {State.SERVING, State.FAILED, State.COLD, State.DISABLED, State.DRAINING}
+        async for part in _order(server, arguments, e.ReloadOrdered(), wanted):
+            yield part
+    elif arguments.wait:
+        yield as_dict(server.status([]))
+        async for name in server.roller.roll(names):
+            yield {"sites": as_dict(server.status([name]))["sites"]}
+    else:
+        server.roller.begin(names)
+        async for part in _views(server, names):
+            yield part
 
 
-async def _order(server: Server, arguments: OrderArguments, event: e.Event, settled: set[State]) -> Answer:
-    names = sorted(server.runner.sites) if arguments.all else arguments.sites
+def _names(server: Server, arguments: OrderArguments) -> Sequence[str]:
+    """The sites that an order is for. Raises ``UsageError`` or ``SiteError`` when it cannot be for them."""
+    names = sorted(server.runner.sites) if arguments.all else list(dict.fromkeys(arguments.sites))
     check_names(server, names)
     if not names and not arguments.all:
         raise UsageError("name a site, or --all")
@@ -67,6 +79,11 @@ async def _order(server: Server, arguments: OrderArguments, event: e.Event, sett
         if name not in server.runner.sites:
             problem = server.runner.plan.problems[name][0]
             raise SiteError(f"site {name} has no valid site file: {problem}", problem.remedy)
+    return names
+
+
+async def _order(server: Server, arguments: OrderArguments, event: e.Event, settled: set[State]) -> Answer:
+    names = _names(server, arguments)
     for name in names:
         server.runner.dispatch(name, event)
     if arguments.wait:

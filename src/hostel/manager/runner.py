@@ -29,6 +29,7 @@ from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import RunTree
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.sockets import QueueWatcher
+from hostel.manager.touch import ReloadFiles
 from hostel.manager.workers import Workers
 from hostel.options.server import ServerOptions
 from hostel.plan import Plan, difference
@@ -38,7 +39,7 @@ LOG_SECONDS = 0.002
 
 
 class Runner:
-    """All sites of the server. ``watch_code`` is called when ``watched`` has changed."""
+    """All sites of the server. ``watch_code`` is called when ``watched`` or ``reload_files`` have changed."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Runner:
         self.load = LoadMeter(self.sites, self.dispatch)
         self.plan = Plan()
         self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
+        self.reload_files = ReloadFiles()
         self.is_ending = False
         self._unready: deque[ManagedSite] = deque()
         self._watch_code = watch_code
@@ -130,8 +132,16 @@ class Runner:
             self.load.wake(managed)
         else:
             self.load.rest(managed.name)
+        self._follow_files(managed)
         if State.DISABLED in (before, state) and managed.listener >= 0:
             self.surroundings.link.note(f"site/{managed.name}/app", state.value)
+
+    def _follow_files(self, managed: ManagedSite) -> None:
+        """Have a site reload when a file is touched, if it runs or has tried to: another has nothing to reload."""
+        machine = managed.machine
+        is_followed = machine.site.reload_on and machine.state in (State.STARTING, State.SERVING, State.FAILED)
+        if self.reload_files.follow(machine.site) if is_followed else self.reload_files.forget(managed.name):
+            self._watch_code()
 
     def log(self, managed: ManagedSite, text: str) -> None:
         """One line for the server's log and the site's."""
@@ -158,6 +168,7 @@ class Runner:
                 managed.unwatch_queue()
             case c.Publish(site):
                 managed.publish(site)
+                self._follow_files(managed)
             case c.Withdraw():
                 if not self.is_ending:  # then all goes at once
                     managed.withdraw()
@@ -184,7 +195,8 @@ class Runner:
         self.workers.end_away(managed)
         managed.discard(keep_tree=self.is_ending)
         self.load.rest(managed.name)
-        if self.watched.pop(managed.name, None):
+        is_other = self.reload_files.forget(managed.name)
+        if self.watched.pop(managed.name, None) or is_other:
             self._watch_code()
         del self.sites[managed.name]
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import hostel
@@ -23,13 +23,16 @@ from hostel.api.views import (
 )  # fmt: skip
 from hostel.errors import HostError, SiteError, UsageError
 from hostel.machine import events as e
+from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.link import SupervisorLink
+from hostel.manager.roll import Roller
 from hostel.manager.runner import Runner
+from hostel.manager.touch import was_touched_since
 from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program, is_template
 from hostel.options.check import packages_of
 from hostel.options.fields import parse_site_name
@@ -43,6 +46,7 @@ from hostel.wire import Exited, Spawned, SpawnFailed
 STOP_SECONDS = 2.0  # for the workers to leave, of the 3 seconds in which all has to be over
 RETRY_SECONDS = 0.5  # a failed site is not tried more often than this because of changes
 RENEW_SECONDS = 0.0002  # for each failed site, between two times when what is watched is worked out anew
+POLL_SECONDS = 0.01  # between looks at a site that somebody waits for
 SOURCES = 200  # of one failure whose folders are watched
 
 
@@ -66,6 +70,7 @@ class Server:
         self.runner = Runner(options, link, front_ids, self._renew_watches)
         self.files = Watcher(self.files_changed, is_exact=True)
         self.code = Watcher(self._code_changed)
+        self.roller = Roller(self._reload, options.starts)
         self._readings: list[Mapping[str, SiteFile]] = []
         self._failed: dict[str, dict[str, Failure]] = {}  # folder -> what a change in it may mend, by site
         self._renewal: asyncio.TimerHandle | None = None
@@ -193,11 +198,19 @@ class Server:
             for place in places_to_mend(self.runner.sites[name].machine.site, failure):
                 self._failed.setdefault(place, {})[name] = failure
         sites = self.runner.sites.values() if self.options.reload else ()
-        self.code.watch(self._failed, {managed.machine.site.directory for managed in sites})
+        touched = self.runner.reload_files
+        self.code.watch({*self._failed, *touched.folders}, {managed.machine.site.directory for managed in sites})
+        self._reload_touched(touched.folders)  # what came before the watching began
+
+    def _reload_touched(self, paths: Iterable[str]) -> None:
+        for name in self.runner.reload_files.take(paths):
+            self.runner.log(self.runner.sites[name], "a file of reload_on has changed")
+            self.runner.dispatch(name, e.ReloadOrdered())
 
     def _code_changed(self, paths: set[str]) -> None:
         if self.runner.is_ending:
             return
+        self._reload_touched(paths)
         mended: dict[str, Failure] = {}
         for path in paths:
             mended |= self._failed.get(path, {})
@@ -250,13 +263,27 @@ class Server:
             self.front.end(is_graceful=False)
         self.runner.workers.kill_all()
 
+    def reload_missed(self) -> None:
+        """Reload the sites whose files were touched while there was no manager."""
+        now, wall = time.monotonic(), time.time()
+        for name, managed in list(self.runner.sites.items()):
+            ordered = max((worker.ordered_at for worker in managed.workers.values()), default=now)
+            if managed.workers and was_touched_since(managed.machine.site, wall - (now - ordered)):
+                self.runner.dispatch(name, e.ReloadOrdered())
+
+    async def _reload(self, name: str) -> None:
+        """Reload a site, and wait until that has succeeded or failed; its old workers may still have something to do."""
+        self.runner.dispatch(name, e.ReloadOrdered())
+        while (managed := self.runner.sites.get(name)) and is_starting(managed.machine):
+            await asyncio.sleep(POLL_SECONDS)
+
     async def wait_settled(self, name: str, states: set[State]) -> None:
         """Wait until a site is in one of these states with nothing on its way, or gone."""
         while managed := self.runner.sites.get(name):
             machine = managed.machine
             if machine.state in states and not is_moving(machine):
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(POLL_SECONDS)
 
     # --- views ------------------------------------------------------------------------------------------------------
 
@@ -357,6 +384,11 @@ def is_part(path: str, directory: str) -> bool:
     """Whether a file is in a directory, and not in a folder that programs leave behind there."""
     inside = os.path.join(directory, "")
     return path.startswith(inside) and LEFT_BEHIND.isdisjoint(path[len(inside) :].split("/"))
+
+
+def is_starting(machine: SiteMachine) -> bool:
+    """Whether a worker is on its way."""
+    return any(worker.phase in (Phase.ORDERED, Phase.STARTING) for worker in machine.workers.values())
 
 
 def is_moving(machine: SiteMachine) -> bool:

@@ -139,6 +139,13 @@ class SiteOptions:
             description="The system user that the site runs as. Default: the server's default_user.", examples=["blog"]
         ),
     ] = None
+    reload_on: Annotated[
+        tuple[PathText, ...],
+        Field(
+            description="Files that reload the site when one of them is touched or replaced; relative to directory.",
+            examples=[["mysite/wsgi.py"]],
+        ),
+    ] = ()
     static: Annotated[
         dict[UrlPrefix, PathText],
         Field(
@@ -183,6 +190,7 @@ class Site:
     directory: str
     environment: str | None
     user: str | None
+    reload_on: tuple[str, ...]
     static: tuple[tuple[str, str], ...]  # (path in URLs without the last slash, path of the file system)
     env: tuple[tuple[str, str], ...]
     workers: WorkerOptions
@@ -284,6 +292,7 @@ def make_site(
             directory=directory,
             environment=absolute(options.environment, folder) if options.environment else None,
             user=options.user,
+            reload_on=tuple(dict.fromkeys(absolute(path, directory) for path in options.reload_on)),
             static=tuple((prefix, absolute(options.static[prefix], directory)) for prefix in sorted(options.static)),
             env=tuple(sorted(options.env.items())),
             workers=options.workers,
