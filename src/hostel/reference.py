@@ -24,6 +24,7 @@ from hostel.api.calls import CALLS
 from hostel.cli import commands
 from hostel.cli.serve import flag_of, variable_of
 from hostel.errors import HostelError
+from hostel.front.pages import PAGES
 from hostel.options.declaration import Option, read_options, write
 from hostel.options.server import ServerOptions
 from hostel.options.site import SiteOptions, json_schema
@@ -204,6 +205,15 @@ def errors_page() -> str:
         ),
         "A command that did what it was asked exits with 0, one that was ended with Ctrl-C with 130. A command that was "
         "asked about sites of which one has a problem exits with 1, too.",
+        "## What visitors see",
+        "When a site cannot answer, the front does: with a small page, or with problem details (RFC 9457) for a client that "
+        "asks for JSON before HTML. `type` is `urn:hostel:` and the kind, `retry` is seconds (`Retry-After` may know better), "
+        "`id` is what the owner of a site that does not start finds in its log. `[errors]` in the "
+        "[site file](site-file.md) puts the site's own pages in their place.",
+        table_of(
+            ("kind", "status", "what it says"),
+            ((f"`{page.kind}`", str(page.status), f"{page.title}. {page.text}") for page in PAGES),
+        ),
     ]
     return join(parts)
 

@@ -56,17 +56,17 @@ class Nesting(HTMLParser):
 @pytest.mark.parametrize("is_development", [True, False])
 @pytest.mark.parametrize("record", [None, failure(), failure(printed="hello\n"), failure(hint="", traceback="")])
 def test_no_block_lies_inside_a_paragraph(record: Failure | None, is_development: bool) -> None:
-    nesting = Nesting(make_closed_page("shop", record, is_development=is_development))
+    nesting = Nesting(make_closed_page("shop", record, is_development=is_development).html)
     assert (nesting.wrong, nesting.inside) == ([], [])
 
 
 def test_everything_is_shown_once() -> None:
-    page = make_closed_page("shop", failure(printed="connecting\n"), is_development=True)
+    page = make_closed_page("shop", failure(printed="connecting\n"), is_development=True).html
     for text in ("Traceback", "1 / 0", "connecting", "see the traceback", "Step: import", "import after 1 ms"):
         assert page.count(text) == 1, text
     assert page.count("ZeroDivisionError: no") == 2  # the reason, and the end of the traceback
     assert "cannot start" not in page
-    assert "What it printed:" not in make_closed_page("shop", failure(), is_development=True)
+    assert "What it printed:" not in make_closed_page("shop", failure(), is_development=True).html
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ def test_what_was_printed_for_the_log_is_no_output(record: Failure, output: str)
 
 def test_what_a_page_holds_is_bounded() -> None:
     record = failure(traceback="t" * 2 * PAGE_CHARACTERS, output="o" * TAIL_BYTES)
-    assert "ooo" not in make_closed_page("shop", record, is_development=True)
+    assert "ooo" not in make_closed_page("shop", record, is_development=True).html
     record = failure(traceback="t" * (PAGE_CHARACTERS - 100), output="o" * TAIL_BYTES)
-    page = make_closed_page("shop", record, is_development=True)
+    page = make_closed_page("shop", record, is_development=True).html
     assert f">{'o' * 100}\n<" in page
     assert f">{'t' * (PAGE_CHARACTERS - 100)}\n<" in page
 
 
 def test_visitors_see_an_id() -> None:
-    page = make_closed_page("shop", failure(printed="secret\n"), is_development=False)
+    page = make_closed_page("shop", failure(printed="secret\n"), is_development=False).html
     assert "00c0ffee" in page
     assert not any(text in page for text in ("secret", "Traceback", "shop", "ZeroDivisionError"))
 
 
 def test_what_the_application_wrote_is_escaped() -> None:
     record = failure(reason="<b>", hint="<i>", traceback="<u>", printed="<s>")
-    page = make_closed_page("shop", record, is_development=True)
+    page = make_closed_page("shop", record, is_development=True).html
     assert not any(text in page for text in ("<b>", "<i>", "<u>", "<s>"))
     assert all(text in page for text in ("&lt;b&gt;", "&lt;i&gt;", "&lt;u&gt;", "&lt;s&gt;"))

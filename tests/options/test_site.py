@@ -68,7 +68,7 @@ def test_the_least_file_has_all_defaults() -> None:
     site = good(APP)
     assert site == Site(
         name="blog", file=FILE, app="mysite.wsgi:application", interface="auto", domains=("blog.localhost",),
-        directory="/srv/sites", environment=None, user=None, reload_on=(), static=(), env=(), workers=WorkerOptions(),
+        directory="/srv/sites", environment=None, user=None, reload_on=(), static=(), errors=(), env=(), workers=WorkerOptions(),
         limits=LimitOptions(),
     )  # fmt: skip
 
@@ -86,6 +86,9 @@ def test_every_option_is_taken() -> None:
         [static]
         "/static/" = "static-root"
         "/" = "/srv/files/"
+        [errors]
+        503 = "errors/503.html"
+        404 = "/srv/404.html"
         [env]
         B = "x"
         A = 5
@@ -103,7 +106,8 @@ def test_every_option_is_taken() -> None:
     assert site == Site(
         name="blog", file=FILE, app="mysite.wsgi:application", interface="wsgi", domains=("example.com", "*.example.com"),
         directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
-        static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")), env=(("A", "5"), ("B", "x")),
+        static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
+        errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 0),
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ def make_site(
         user=None,
         reload_on=(),
         static=() if app else (("", "/srv/blog"),),
+        errors=(),
         env=(),
         workers=WorkerOptions(**workers),  # type: ignore[arg-type]
         limits=LimitOptions(start=start, drain=drain),

@@ -41,7 +41,7 @@ def check(answer: Answer) -> None:
     assert answer.status == "503 Service Unavailable"
     assert answer.body.decode() == PAGE
     assert answer.get("retry-after") == "5"
-    assert answer.get("cache-control") == "no-store"
+    assert answer.get("x-accel-redirect") == "@closed"
     assert answer.get("content-length") == str(len(answer.body))
 
 

@@ -780,7 +780,7 @@ def test_any_exception_gives_500_and_a_traceback(
 
     server = serve(application)
     answer = server.ask(PATH_INFO="/broken", REQUEST_URI="/broken?x=1")
-    assert (answer.code, answer.get("x-first"), answer.get("content-type")) == (500, None, "text/html; charset=utf-8")
+    assert (answer.code, answer.get("x-first"), answer.get("content-type")) == (500, None, "text/html")
     assert str(len(answer.body)) == answer.get("content-length")
     assert b"broken" not in answer.body  # nothing of the reason is for visitors
     text = capsys.readouterr().err

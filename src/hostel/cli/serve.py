@@ -185,7 +185,7 @@ def prepare_run_dir(path: str) -> None:
         )
     foreign = set(os.listdir(path)) - {
         "lock", "new", "control.sock", "nginx.conf", "nginx.conf.new", "front.pid", "front.lock", "sites", "hosts", "wild",
-        "default", "empty", "tmp",
+        "default", "empty", "pages", "tmp",
     }  # fmt: skip
     if foreign:
         raise UsageError(

@@ -8,7 +8,7 @@ host name. Looking costs a system call each, and every request pays for all of t
 ``plain``: two looks are all that most requests need.
 
 Statuses from 461 on are our own, and nobody sees them: ``return 461`` goes to the location that ``error_page 461`` names,
-body and method kept. ``if`` is used only with ``return``, which does what it says.
+body and method kept; from 480 on (FIRST_ERROR), to an error page. ``if`` is used only with ``return``, which does what it says.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import importlib.resources
 import re
 from dataclasses import dataclass
 
+from hostel.front.pages import PAGES
 from hostel.options.site import STATIC_LAYERS
 
+FIRST_ERROR = 480  # of the statuses that stand for an error page each
 WILDCARD_LEVELS = 5  # labels of a host name that "*." may stand for
 
 # Who forwards is known to the front alone: these are set by it or removed. So is everything that begins with
@@ -63,11 +65,6 @@ def quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def make_page(title: str, text: str) -> str:
-    """A small page of our own."""
-    return read_text("pages/page.html").replace("[title]", title).replace("[text]", text)
-
-
 def render(options: FrontOptions) -> str:
     """The text of ``nginx.conf``."""
     layers = "\n".join(
@@ -87,10 +84,16 @@ def render(options: FrontOptions) -> str:
         f"            set $hostel_at wild/$hostel_parent{n};\n            if (-d $hostel_at) {{ return 463; }}"
         for n in range(1, WILDCARD_LEVELS + 1)
     )
-    # A link may lead where its owner could have put the file as well; whose a link of the run tree is, the tree decides.
-    # Unprivileged, everything belongs to the one user there is. "./" is nginx's prefix (-p).
-    links = "disable_symlinks if_not_owner from=./$hostel_at/www;" if options.user else ""
+    codes = {page.kind: FIRST_ERROR + number for number, page in enumerate(PAGES)}
     values = {
+        **{kind: str(code) for kind, code in codes.items()},
+        "errors": "\n".join(
+            f"        error_page {codes[page.kind]} ={page.status} /.hostel/error/{page.status}/{page.kind};"
+            for page in PAGES
+        ),
+        "again": "\n".join(
+            f'            if ($hostel_error = "{kind}") {{ return {code}; }}' for kind, code in codes.items()
+        ),
         "user": f"user {options.user} {options.group};" if options.user else "",
         "processes": str(options.processes),
         "connections": str(options.connections),
@@ -102,20 +105,22 @@ def render(options: FrontOptions) -> str:
         "wildcards": wildcards,
         "layers": layers,
         "slashes": slashes,
-        "links": links,
-        "html": 'types { } default_type "text/html; charset=utf-8";',
+        "links": limit_links("./$hostel_at/www", options),
+        "error_links": limit_links("././$hostel_at/www", options),
         "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters()]),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
-        "unknown": quote(make_page("There is nothing here", "This address is not known on this server.")),
-        "nothing": quote(make_page("There is nothing here", "This site has no page at this address.")),
-        "broken": quote(
-            make_page("This did not work", "The site ended in the middle of your request. Please try again.")
-        ),
-        "busy": quote(make_page("Too many visitors", "The site is very busy at the moment. Please try again.")),
-        "late": quote(make_page("This took too long", "The site did not answer in time.")),
-        "large": quote(make_page("This is too large", "The server does not take uploads of this size.")),
+        "retries": "\n".join(f'        "{page.kind} " {page.retry};' for page in PAGES if page.retry),
     }
     return re.sub(r"\[([a-z_]+)\]", lambda match: values[match[1]], read_text("nginx.conf"))
+
+
+def limit_links(place: str, options: FrontOptions) -> str:
+    """Below ``place`` a link may lead where its owner could have put the file as well.
+
+    Whose a link of the run tree is, the tree decides. Unprivileged, everything belongs to the one user there is. The paths
+    begin with "./", nginx's prefix (-p).
+    """
+    return f"disable_symlinks if_not_owner from={place};" if options.user else ""
 
 
 def indent(lines: list[str]) -> str:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from hostel.errors import HostError
-from hostel.front import nginx
+from hostel.front import nginx, pages
 from hostel.front.binary import Binary
 from hostel.manager.link import SupervisorLink
 from hostel.wire import Spawn
@@ -48,6 +48,7 @@ class Front:
     async def configure(self) -> None:
         """Write the configuration, tested by nginx itself. Raises ``HostError`` with what nginx says; the old one stays."""
         self._prepare_log()
+        self._write_pages()
         text = nginx.render(self.options)
         with open(f"{CONFIGURATION}.new", "w") as file:
             file.write(text)
@@ -59,6 +60,13 @@ class Front:
         if test.returncode:
             raise HostError(f"cannot use the front's configuration: {output.decode(errors='replace').strip()}")
         os.replace(f"{CONFIGURATION}.new", CONFIGURATION)
+
+    def _write_pages(self) -> None:
+        os.makedirs(pages.FOLDER, mode=0o755, exist_ok=True)
+        for name, text in pages.files().items():
+            with open(f"{pages.FOLDER}/new", "w") as file:
+                file.write(text)
+            os.replace(f"{pages.FOLDER}/new", f"{pages.FOLDER}/{name}")
 
     def _prepare_log(self) -> None:
         """Make the log before nginx does, which would let everybody read what is asked of all the sites."""

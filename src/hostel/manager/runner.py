@@ -17,14 +17,14 @@ from collections.abc import Callable
 from typing import assert_never
 
 from hostel.errors import Bug, HostelError
-from hostel.front.nginx import make_page
+from hostel.front.pages import Document
 from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
 from hostel.manager.load import LoadMeter
-from hostel.manager.page import make_closed_page
+from hostel.manager.page import make_closed_page, make_document
 from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import RunTree
 from hostel.manager.site import ManagedSite, Surroundings
@@ -172,7 +172,9 @@ class Runner:
             case c.Withdraw():
                 if not self.is_ending:  # then all goes at once
                     managed.withdraw()
-                    self.workers.turn_away(managed, make_page("There is nothing here", "This site has been removed."))
+                    self.workers.turn_away(
+                        managed, make_document("There is nothing here", "This site has been removed.")
+                    )
             case c.Discard():
                 self._discard(managed)
             case c.CloseDoor(failure):
@@ -200,7 +202,7 @@ class Runner:
             self._watch_code()
         del self.sites[managed.name]
 
-    def _page(self, managed: ManagedSite, failure: Failure | None) -> str:
+    def _page(self, managed: ManagedSite, failure: Failure | None) -> Document:
         return make_closed_page(managed.name, failure, is_development=self.options.reload)
 
     # --- requests, time ---------------------------------------------------------------------------------------------

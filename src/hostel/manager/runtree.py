@@ -2,11 +2,12 @@
 
     sites/<site>/app.sock            the listening socket
     sites/<site>/log -> ...          the folder of the site's logs
-    sites/<site>/www -> files.<n>    static mappings, a link for each: 0/ has the innermost, 1/ and 2/ those around them
+    sites/<site>/www -> files.<n>    static mappings, a link for each: 0/ has the innermost, 1/ and 2/ those around them;
+                                     errors/<status>.html has the site's own error pages
     sites/<site>/plain -> .          there is nothing of the following, nor mappings around others: the front need not look
     sites/<site>/asgi                the site takes HTTP, at sites/<site>/http.sock
     sites/<site>/static              the site has no application
-    sites/<site>/closed.html         the front answers 503 with it
+    sites/<site>/closed.html         the front answers 503 with it, or for programs with closed.json
     hosts/<domain> -> ../sites/<site>, wild/<domain> (for *.<domain>), default
 
 Every change is one rename of a link, or one name that appears or vanishes, so the front sees the old or the new and
@@ -25,6 +26,7 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 
+from hostel.front.pages import Document
 from hostel.options.site import static_layers
 
 FOLDERS = ("sites", "hosts", "wild", "tmp")
@@ -66,13 +68,15 @@ class RunTree:
 
     # --- static files -----------------------------------------------------------------------------------------------
 
-    def publish_static(self, name: str, static: Sequence[tuple[str, str]]) -> None:
-        """Map paths in URLs to paths of the file system, all at once."""
+    def publish_files(
+        self, name: str, static: Sequence[tuple[str, str]], errors: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Map paths in URLs, and statuses, to paths of the file system, all at once."""
         folder = f"sites/{name}"
-        if not static and not self._remove(f"{folder}/www"):
+        if not static and not errors and not self._remove(f"{folder}/www"):
             return
         old = [entry for entry in os.listdir(folder) if entry.startswith("files.")]
-        if static:
+        if static or errors:
             layers = static_layers(static)
             if any(layers[1:]):
                 self._remove(f"{folder}/plain")
@@ -81,6 +85,8 @@ class RunTree:
             for index, layer in enumerate(layers):
                 for prefix, path in layer:
                     self._map(path, f"{folder}/{new}/{index}{prefix}")  # a mapping of "/" is the layer itself
+            for status, path in errors:
+                self._map(path, f"{folder}/{new}/errors/{status}.html")
             self._link(new, f"{folder}/www")
         self._settle(name)
         for entry in old:
@@ -121,9 +127,10 @@ class RunTree:
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
-    def close_door(self, name: str, page: str) -> None:
+    def close_door(self, name: str, page: Document) -> None:
         """Let the front answer 503 with ``page`` for everything that is not a static file."""
-        self.mark(name, "closed.html", page)
+        self._write(f"sites/{name}/closed.json", page.json)
+        self.mark(name, "closed.html", page.html)
 
     def is_door_closed(self, name: str) -> bool:
         return os.path.lexists(f"sites/{name}/closed.html")
@@ -133,10 +140,7 @@ class RunTree:
 
     def mark(self, name: str, mark: str, content: str = "") -> None:
         """Tell the front that a site is not the usual one: ``asgi``, ``static`` or ``closed.html``."""
-        temporary = f"sites/{name}/new"
-        with open(temporary, "w") as file:
-            file.write(content)
-        os.rename(temporary, f"sites/{name}/{mark}")
+        self._write(f"sites/{name}/{mark}", content)
         self._remove(f"sites/{name}/plain")
 
     def unmark(self, name: str, mark: str) -> None:
@@ -154,6 +158,12 @@ class RunTree:
 
     def discard_site(self, name: str) -> None:
         shutil.rmtree(f"sites/{name}", ignore_errors=True)
+
+    def _write(self, path: str, content: str) -> None:
+        """Make ``path`` a file with this content by one rename."""
+        with open(f"{path}.new", "w") as file:
+            file.write(content)
+        os.rename(f"{path}.new", path)
 
     def _link(self, target: str, path: str) -> None:
         """Make ``path`` a link to ``target`` by one rename."""

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from hostel.errors import HostelError
+from hostel.front.pages import Document
 from hostel.machine.commands import Timer
 from hostel.machine.site import SiteMachine
 from hostel.manager.link import SupervisorLink
@@ -41,7 +42,7 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_log_owner", "_static", "away", "http", "is_closed", "is_watching", "last_active", "listener",
+        "_domains", "_files", "_log_owner", "away", "http", "is_closed", "is_watching", "last_active", "listener",
         "log", "looked_at", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
@@ -64,7 +65,7 @@ class ManagedSite:
         self.served_before = 0  # by workers that are gone
         self.quiet = 0
         self._domains: tuple[str, ...] = ()
-        self._static: tuple[tuple[str, str], ...] | None = None  # an earlier manager may have left anything
+        self._files: tuple[tuple[tuple[str, str], ...], ...] | None = None  # an earlier manager may have left anything
         self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
         surroundings.tree.open_site(site.name)
 
@@ -89,9 +90,11 @@ class ManagedSite:
         if site.app is not None:
             self.listen()
             tree.unmark(site.name, "static")
-        if site.static != self._static:
-            tree.publish_static(site.name, site.static)
-            self._static = site.static
+        # In development the page of a site that does not start says why; nothing is to stand before it.
+        errors = tuple(each for each in site.errors if each[0] != "503" or not self.surroundings.options.reload)
+        if (site.static, errors) != self._files:
+            tree.publish_files(site.name, site.static, errors)
+            self._files = site.static, errors
         for domain in site.domains:
             if domain not in self._domains:
                 tree.route(domain, site.name)
@@ -129,7 +132,7 @@ class ManagedSite:
             self.surroundings.tree.unroute(domain, self.name)
         self._domains = ()
 
-    def close_door(self, page: str) -> None:
+    def close_door(self, page: Document) -> None:
         self.is_closed = True
         self.surroundings.tree.close_door(self.name, page)
 

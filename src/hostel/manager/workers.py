@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from hostel.errors import HostelError, PeerError
+from hostel.front.pages import Document
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.manager import order as orders
@@ -274,7 +275,7 @@ class Workers:
 
     # --- turning away -----------------------------------------------------------------------------------------------
 
-    def turn_away(self, managed: ManagedSite, page: str) -> None:
+    def turn_away(self, managed: ManagedSite, page: Document) -> None:
         """Have those answered who already wait on the sockets of a site whose door is closed."""
         if managed.away is not None:
             return
@@ -283,7 +284,7 @@ class Workers:
             return
         worker = managed.away = ManagedWorker(managed.name, AWAY, managed.machine.generation, 1)
         try:
-            self._order(managed, worker, managed.machine.site, page)
+            self._order(managed, worker, managed.machine.site, page.html)
         except (HostelError, OSError) as error:
             print(f"site={managed.name} cannot answer those who wait: {error}", file=sys.stderr, flush=True)
             self._gone(managed, worker, worker.make_failure(str(error)))

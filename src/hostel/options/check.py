@@ -75,6 +75,13 @@ def check_site(site: Site, options: ServerOptions) -> list[Problem]:
                 Problem(site.name, site.file, f"static.{prefix}/", f"{path} does not exist",
                         "make it (Django: python manage.py collectstatic), or correct the path", is_fatal=False)
             )  # fmt: skip
+    for status, path in site.errors:
+        if not os.path.isfile(path):
+            reason, remedy = (
+                f"there is no file {path}",
+                "write it, or correct the path; until then visitors see Hostel's",
+            )
+            problems.append(Problem(site.name, site.file, f"errors.{status}", reason, remedy, is_fatal=False))
     if site.app is not None and os.path.isdir(site.directory):
         problems += _find_module(site)
     return problems

@@ -22,6 +22,7 @@ UNITS_OF_SIZE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 YEAR = 366 * 86400
 PATH_BYTES = 4095  # PATH_MAX, with the NUL at its end
 PART_BYTES = 255  # NAME_MAX
+ERROR_STATUSES = ("404", "413", "429", "500", "502", "503", "504")
 
 SHOWN_CHARACTERS = 80
 _shown = reprlib.Repr()
@@ -147,6 +148,13 @@ def parse_url_prefix(value: Any) -> str:
     return "/" + "/".join(parts)
 
 
+def parse_error_status(value: Any) -> str:
+    """The status of an answer that the front gives in a site's place."""
+    if value not in ERROR_STATUSES:
+        raise ValueError(f"an error page is for one of {', '.join(ERROR_STATUSES)}, and {show(value)} is none of them")
+    return str(value)
+
+
 def parse_application(value: Any) -> str:
     """``package.module:object``, or ``package.module:function()`` for one that makes the application."""
     if not isinstance(value, str):
@@ -222,6 +230,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration), _TIME]
 Size = Annotated[int, BeforeValidator(parse_size), _SIZE]
 Domain = Annotated[str, BeforeValidator(parse_domain)]
 UrlPrefix = Annotated[str, BeforeValidator(parse_url_prefix)]
+ErrorStatus = Annotated[str, BeforeValidator(parse_error_status)]
 Application = Annotated[str, BeforeValidator(parse_application)]
 PathText = Annotated[str, BeforeValidator(parse_path)]
 UserName = Annotated[str, BeforeValidator(parse_user)]

@@ -24,6 +24,7 @@ from hostel.options.fields import (
     Application,
     Domain,
     Duration,
+    ErrorStatus,
     PathText,
     UrlPrefix,
     UserName,
@@ -153,6 +154,14 @@ class SiteOptions:
             examples=[{"/static/": "static-root", "/favicon.ico": "static-root/favicon.ico"}],
         ),
     ] = field(default_factory=dict)
+    errors: Annotated[
+        dict[ErrorStatus, PathText],
+        Field(
+            description="Pages of the site's own for what the front has to say in its place, by status: 404 (a site without an "
+            "app), 413, 429, 500, 502, 503, 504. HTML files that need nothing else; relative to directory.",
+            examples=[{"503": "errors/503.html", "504": "errors/504.html"}],
+        ),
+    ] = field(default_factory=dict)
     env: Annotated[
         dict[VariableName, Variable],
         Field(
@@ -192,6 +201,7 @@ class Site:
     user: str | None
     reload_on: tuple[str, ...]
     static: tuple[tuple[str, str], ...]  # (path in URLs without the last slash, path of the file system)
+    errors: tuple[tuple[str, str], ...]  # (status, path of the file system)
     env: tuple[tuple[str, str], ...]
     workers: WorkerOptions
     limits: LimitOptions
@@ -294,6 +304,7 @@ def make_site(
             user=options.user,
             reload_on=tuple(dict.fromkeys(absolute(path, directory) for path in options.reload_on)),
             static=tuple((prefix, absolute(options.static[prefix], directory)) for prefix in sorted(options.static)),
+            errors=tuple((status, absolute(path, directory)) for status, path in sorted(options.errors.items())),
             env=tuple(sorted(options.env.items())),
             workers=options.workers,
             limits=options.limits,

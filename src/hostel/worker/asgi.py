@@ -22,7 +22,7 @@ from typing import Any, Awaitable, Callable, Dict, MutableMapping, Set, Tuple
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
 from hostel.worker.load import LoadError
-from hostel.worker.wsgi import let_front_finish
+from hostel.worker.wsgi import FRONT_PAGES, let_front_finish
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Dict[str, Any]]]
@@ -70,7 +70,11 @@ class Counted:
         ]
         note = (b"x-hostel", f"queue={waited:.3f} worker={self.label}".encode())
 
+        is_answered = False
+
         async def send_noted(message: Dict[str, Any]) -> None:
+            nonlocal is_answered
+            is_answered = True
             if message["type"] in ("http.response.start", "websocket.accept"):
                 message = {**message, "headers": [*message.get("headers", ()), note]}
             await send(message)
@@ -81,11 +85,23 @@ class Counted:
         board[0] += 1
         try:
             await self.application(scope, receive, send_noted)
+        except Exception:
+            if scope["type"] == "http" and not is_answered:
+                await refuse(send_noted, 500)
+            raise
         finally:
             board[0] -= 1
             if not board[0]:
                 board[1] = 0
             board[2] += 1
+
+
+async def refuse(send: Send, status: int) -> None:
+    """Answer with the front's page for this status."""
+    place = FRONT_PAGES[str(status)].encode()
+    headers = [(b"content-length", b"0"), (b"x-accel-redirect", place)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def redirect_to_http(connection: socket.socket, ready_at: float, drained: asyncio.Event) -> None:

@@ -33,9 +33,9 @@ def turn_away(
 ) -> None:
     """Answer 503 with ``page`` to all who wait on the two sockets; return when nobody does."""
     headers = [
-        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Type", "text/html"),
         ("Retry-After", "5"),
-        ("Cache-Control", "no-store"),
+        ("X-Accel-Redirect", "@closed"),  # the front knows the page in other forms as well
     ]
 
     def application(environ: Dict[str, Any], start_response: Any) -> List[bytes]:

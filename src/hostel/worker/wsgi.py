@@ -36,6 +36,7 @@ LENGTH_DIGITS = 18  # of a Content-Length; int() refuses thousands of them with 
 SHORTAGES = (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # of the machine, and they may pass
 SHORTAGE_SECONDS = 0.05
 BUSY = "503 Service Unavailable"
+FRONT_PAGES = {"500": "@failed", "503": "@busy", "504": "@late"}  # its places for what a worker refuses
 
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -307,11 +308,13 @@ class Server:
             self.refuse(response, "500 Internal Server Error", "The application failed. Its log says why.")
 
     def refuse(self, response: Response, status: str, text: str, retry_after: int = 0) -> None:
-        """Answer with a short page of our own."""
+        """Answer with the front's page for this status, or a short one of our own where there is none."""
         data = PAGE.format(title=status[4:], text=text).encode()
-        headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(data)))]
+        headers = [("Content-Type", "text/html"), ("Content-Length", str(len(data)))]
         if retry_after:
             headers.append(("Retry-After", str(retry_after)))
+        if status[:3] in FRONT_PAGES:
+            headers.append(("X-Accel-Redirect", FRONT_PAGES[status[:3]]))
         response.head = b""
         response.start(status, headers)
         try:
