@@ -19,7 +19,8 @@ VALUES = ("hostel.errors", "hostel.options.site", "hostel.options.fields", "host
 # What computes and does not act: no file, no process, no clock.
 PURE = {
     "hostel.machine": ("hostel.machine", *VALUES),
-    "hostel.plan": VALUES,
+    "hostel.mounts": VALUES,
+    "hostel.plan": (*VALUES, "hostel.mounts"),
     "hostel.protocol": ("hostel.protocol", "hostel.errors"),
     "hostel.front.nginx": ("hostel.front.pages", *VALUES),
     "hostel.front.pages": (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from hostel import mounts
 from hostel.options.site import Problem, Site
 
 
@@ -56,8 +57,13 @@ def make_plan(files: Mapping[str, SiteFile], current: Plan) -> Plan:
     for name, site in wanted.items():
         for domain in site.domains:
             owners.setdefault(domain, name)
+    paths, complaints = mounts.resolve(wanted)
+    for name, found in complaints.items():
+        problems[name] = (*problems.get(name, ()), *found)
     sites: dict[str, Site] = {}
     for name, site in wanted.items():
+        if paths.get(name, ()) != site.paths:
+            site = replace(site, paths=paths.get(name, ()))
         lost = [domain for domain in site.domains if owners[domain] != name]
         if lost:
             problems[name] = problems.get(name, ()) + tuple(

@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -276,6 +276,8 @@ def view_part(view: Any) -> str:
 
 def type_text(kind: Any) -> str:
     """A type as JSON knows it."""
+    if typing.get_origin(kind) is Mapping:
+        return "table of text"
     if typing.get_origin(kind) is not None:
         (inner,) = typing.get_args(kind)
         return "list" if inner is Any else f"list of {type_text(inner)}"

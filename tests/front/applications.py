@@ -29,7 +29,7 @@ ECHO_ASGI = """
             body += event["body"]
             if not event["more_body"]:
                 break
-        seen = {key: scope[key] for key in ("method", "path", "scheme", "client", "http_version")}
+        seen = {key: scope[key] for key in ("method", "path", "root_path", "scheme", "client", "http_version")}
         seen["raw_path"] = scope["raw_path"].decode("latin-1")
         seen["query_string"] = scope["query_string"].decode("latin-1")
         seen["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]

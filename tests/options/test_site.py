@@ -83,6 +83,7 @@ def test_every_option_is_taken() -> None:
         environment = "venv"
         user = "blog"
         reload_on = ["mysite/wsgi.py", "/etc/motd", "./mysite/wsgi.py"]
+        mounted_by = ["portal"]
         [static]
         "/static/" = "static-root"
         "/" = "/srv/files/"
@@ -101,6 +102,9 @@ def test_every_option_is_taken() -> None:
         start = "2s"
         queue = 0.5
         drain = 0
+        [mount]
+        "/shop/" = "shop"
+        "/a b/c" = "other"
         """
     )
     assert site == Site(
@@ -109,6 +113,7 @@ def test_every_option_is_taken() -> None:
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 0),
+        mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
     )  # fmt: skip
 
 
@@ -123,6 +128,10 @@ def test_a_site_of_static_files_only() -> None:
     assert good('[static]\n"/" = "."\n').app is None
 
 
+def test_a_site_of_mounts_only() -> None:
+    assert good('[mount]\n"/shop" = "shop"\n').mount == (("/shop", "shop"),)
+
+
 def test_what_a_worker_is_made_of_decides_about_new_workers() -> None:
     site = good(APP)
     for same in (
@@ -131,6 +140,7 @@ def test_what_a_worker_is_made_of_decides_about_new_workers() -> None:
         "[workers]\nmax = 9",
         'reload_on = ["a"]',
         '[limits]\nstart = "1s"',
+        '[mount]\n"/a" = "b"',
     ):
         assert good(APP + same).digest == site.digest, same
     for other in ("[env]\nA = 1", "[workers]\nthreads = 2", 'user = "x"', 'directory = "x"', "[limits]\nqueue = 1"):
@@ -312,7 +322,14 @@ def test_all_problems_are_reported_at_once_with_their_lines() -> None:
         ('domains = ["a.example", "b c"]', "domains.1 (line 2)", "'b c' is not a host name"),
         ('[static]\n"static/" = "x"', "static.static/ (line 3)", "a path in URLs begins with '/'"),
         ("[static]\n'/a/' = ''", "static./a/ (line 3)", "a path is text and not empty"),
-        ('[static]\n"/a" = "x"\n"/a/" = "y"', "static (line 2)", "two mappings have the same path"),
+        ('[mount]\n"/a" = "x"\n"/a/" = "y"', "mount (line 2)", "two entries have the same path"),
+        ('[mount]\n"/" = "x"', "mount./ (line 3)", "a site is mounted at a path of 1 to 4 parts"),
+        ('[mount]\n"/a/b/c/d/e" = "x"', "mount./a/b/c/d/e (line 3)", "a site is mounted at a path of 1 to 4 parts"),
+        ('[mount]\n"/a/+" = "x"', "mount./a/+ (line 3)", "'/a/+': a part cannot be '+' alone"),
+        ('[mount]\n"shop" = "x"', "mount.shop (line 3)", "a path in URLs begins with '/'"),
+        ('[mount]\n"/a" = "../x"', "mount./a (line 3)", "a site's name"),
+        ('[mount]\n"/a" = 5', "mount./a (line 3)", "a site's name"),
+        ('[static]\n"/a" = "x"\n"/a/" = "y"', "static (line 2)", "two entries have the same path"),
     ],
 )
 def test_one_wrong_option(text: str, where: str, reason: str) -> None:

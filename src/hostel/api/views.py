@@ -6,7 +6,7 @@ and meaning; new ones may come. This module knows frozen values and plain number
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -64,6 +64,7 @@ class SiteView:
     interface: Annotated[str, '"wsgi", "asgi" or "static"; empty until its first start has told']
     domains: Annotated[Sequence[str], "the host names that are routed to it"]
     urls: Annotated[Sequence[str], "where a browser on this machine finds it, one for each domain"]
+    mounts: Annotated[Mapping[str, str], "the other sites under paths of this one: path in URLs to site"]
     file: Annotated[str, "the path of its site file, or of the project"]
     directory: Annotated[str, "the folder that it works in"]
     user: Annotated[str, "the system user that its workers run as"]

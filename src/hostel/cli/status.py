@@ -142,6 +142,7 @@ def print_site(site: dict[str, Any]) -> None:
     say(f" for {ago(site['since'])}" if site["since"] else "")
     facts = {
         "urls": " ".join(site["urls"]),
+        "mounts": ", ".join(f"{path} -> {other}" for path, other in site["mounts"].items()),
         "file": site["file"],
         "directory": site["directory"],
         "interface": site["interface"],

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import importlib.resources
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hostel.front.pages import PAGES
+from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import STATIC_LAYERS
 
 FIRST_ERROR = 480  # of the statuses that stand for an error page each
@@ -29,6 +31,7 @@ REMOVED_HEADERS = (
     "Proxy", "Forwarded", "X-Forwarded", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Http-Destinationurl", "X-Original-Host",
     "X-Original-Url", "X-Proxyuser-Ip", "X-Real-Ip", "X-Remote-User", "X-Rewrite-Url", "X-Script-Name", "X-Url-Scheme",
     "Front-End-Https", "Remote-User", "True-Client-Ip", "X-Accel-Mapping", "X-Accel-Internal", "X-Sendfile-Type", "X-Hostel",
+    "X-Hostel-Mount",
 )  # fmt: skip
 HOP_BY_HOP_HEADERS = (
     "Connection", "Expect", "Http2-Settings", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
@@ -72,7 +75,7 @@ def render(options: FrontOptions) -> str:
         for layer in range(STATIC_LAYERS)
     )
     slashes = "\n".join(
-        f"            if (-f $hostel_at/www/{layer}$uri/index.html) {{ return 301 $hostel_path/$is_args$args; }}"
+        f"            if (-f $hostel_at/www/{layer}$hostel_path_info/index.html) {{ return 301 $hostel_path/$is_args$args; }}"
         for layer in range(STATIC_LAYERS)
     )
     parents = "\n".join(
@@ -103,6 +106,15 @@ def render(options: FrontOptions) -> str:
         "parents": parents,
         "listen": "\n".join(f"        listen {address} default_server backlog=65535;" for address in options.listen),
         "wildcards": wildcards,
+        "parts": "\n".join(first_parts(n) for n in range(1, MOUNT_PARTS + 1)),
+        "mounts": indent(
+            line
+            for n in range(MOUNT_PARTS, 0, -1)
+            for line in (
+                f"set $hostel_mount $hostel_part{n};",
+                "if (-d $hostel_at/mount$hostel_mount/+) { return 468; }",
+            )
+        ),
         "layers": layers,
         "slashes": slashes,
         "links": limit_links("./$hostel_at/www", options),
@@ -111,7 +123,8 @@ def render(options: FrontOptions) -> str:
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
         "retries": "\n".join(f'        "{page.kind} " {page.retry};' for page in PAGES if page.retry),
     }
-    return re.sub(r"\[([a-z_]+)\]", lambda match: values[match[1]], read_text("nginx.conf"))
+    values["looks"] = fill(read_text("looks.conf").rstrip(), values)
+    return fill(read_text("nginx.conf"), values)
 
 
 def limit_links(place: str, options: FrontOptions) -> str:
@@ -123,7 +136,18 @@ def limit_links(place: str, options: FrontOptions) -> str:
     return f"disable_symlinks if_not_owner from={place};" if options.user else ""
 
 
-def indent(lines: list[str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """A template with what belongs in the place of each ``[name]``."""
+    return re.sub(r"\[([a-z_]+)\]", lambda match: values[match[1]], template)
+
+
+def first_parts(n: int) -> str:
+    """The map that has the first ``n`` parts of a path."""
+    name = f"hostel_its_part{n}"
+    return f'    map $uri $hostel_part{n} {{ default "/+"; "~^(?<{name}>(/(?!\\+(/|$))[^/]+){{{n}}})(/|$)" ${name}; }}'
+
+
+def indent(lines: Iterable[str]) -> str:
     return "\n".join(f"            {line}" for line in lines)
 
 
@@ -149,7 +173,7 @@ def uwsgi_parameters() -> list[str]:
     parameters = {
         "REQUEST_METHOD": "$request_method",
         "REQUEST_URI": "$request_uri",
-        "PATH_INFO": "$uri",
+        "PATH_INFO": "$hostel_path_info",
         "SERVER_PROTOCOL": "$server_protocol",
         "SERVER_PORT": "$server_port",
         "REMOTE_ADDR": "$remote_addr",
@@ -165,6 +189,7 @@ def uwsgi_parameters() -> list[str]:
             "CONTENT_TYPE": "$content_type",
             "CONTENT_LENGTH": "$content_length",
             "HTTPS": "$https",
+            "SCRIPT_NAME": "$hostel_mount",
         }.items()
     ]
     # The worker sets these from the variables above: what is said once is parsed once.
@@ -185,7 +210,8 @@ def proxy_parameters() -> list[str]:
         "proxy_set_header X-Forwarded-Host $hostel_host$hostel_port;",
         "proxy_set_header X-Forwarded-Proto $scheme;",
         "proxy_set_header X-Request-Start t=$msec;",
+        "proxy_set_header X-Hostel-Mount $hostel_mount;",
     ]
-    removed = {*REMOVED_HEADERS, *HOP_BY_HOP_HEADERS} - {"Connection", "Upgrade", "Transfer-Encoding"}
+    removed = {*REMOVED_HEADERS, *HOP_BY_HOP_HEADERS} - {"Connection", "Upgrade", "Transfer-Encoding", "X-Hostel-Mount"}
     lines += [f'proxy_set_header {header} "";' for header in sorted(removed)]
     return lines

@@ -8,7 +8,8 @@
     sites/<site>/asgi                the site takes HTTP, at sites/<site>/http.sock
     sites/<site>/static              the site has no application
     sites/<site>/closed.html         the front answers 503 with it, or for programs with closed.json
-    hosts/<domain> -> ../sites/<site>, wild/<domain> (for *.<domain>), default
+    sites/<site>/paths -> paths.<n>  other sites are mounted: mount/+ is the site itself, mount/<path>/+ another
+    hosts/<domain> -> ../sites/<site>[/paths], wild/<domain> (for *.<domain>), default
 
 Every change is one rename of a link, or one name that appears or vanishes, so the front sees the old or the new and
 nothing between. All paths are relative: the manager works in the run directory, as the front does.
@@ -40,6 +41,7 @@ class RunTree:
     def __init__(self, front_group: int | None) -> None:
         self.front_group = front_group
         self.owners: Mapping[str, str] = {}  # which site is to have which domain
+        self._entries: dict[str, str] = {}  # where in their folders requests for sites come in, if not at the top
         self._count = 0
 
     def prepare(self) -> None:
@@ -80,8 +82,7 @@ class RunTree:
             layers = static_layers(static)
             if any(layers[1:]):
                 self._remove(f"{folder}/plain")
-            self._count += 1
-            new = f"files.{os.getpid()}.{self._count}"
+            new = self._unused("files")
             for index, layer in enumerate(layers):
                 for prefix, path in layer:
                     self._map(path, f"{folder}/{new}/{index}{prefix}")  # a mapping of "/" is the layer itself
@@ -100,10 +101,35 @@ class RunTree:
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
+    def publish_paths(self, name: str, paths: Sequence[tuple[str, str]], domains: Sequence[str]) -> None:
+        """Mount other sites under paths of one that has these domains already, all at once."""
+        folder = f"sites/{name}"
+        old = [entry for entry in os.listdir(folder) if entry.startswith("paths.")]
+        if paths:
+            new = self._unused("paths")
+            for path, other in [("", name), *paths]:
+                above = f"{folder}/{new}/mount{path}"
+                os.makedirs(above, mode=0o755, exist_ok=True)
+                os.symlink(f"{'../' * (above.count('/') + 1)}sites/{other}", f"{above}/+")
+            self._link(new, f"{folder}/paths")
+            self._entries[name] = "/paths"
+        else:
+            self._entries.pop(name, None)
+        for domain in domains:
+            self.route(domain, name)
+        if not paths:
+            self._remove(f"{folder}/paths")
+        for entry in old:
+            shutil.rmtree(f"{folder}/{entry}", ignore_errors=True)
+
     def route(self, domain: str, name: str) -> None:
         """Send requests for a domain to a site, whoever had it before."""
         path, back = place_of(domain)
-        self._link(f"{back}sites/{name}", path)
+        target = f"{back}sites/{name}{self._entries.get(name, '')}"
+        with contextlib.suppress(OSError):
+            if os.readlink(path) == target:  # an earlier manager's work
+                return
+        self._link(target, path)
 
     def unroute(self, domain: str, name: str) -> None:
         """Take a domain from a site, if it still has it; one that is to have another site is about to be routed there."""
@@ -111,7 +137,7 @@ class RunTree:
             return
         path, _ = place_of(domain)
         with contextlib.suppress(OSError):
-            if os.path.basename(os.readlink(path)) == name:
+            if site_of(os.readlink(path)) == name:
                 os.unlink(path)
 
     def routes(self) -> dict[str, str]:
@@ -120,9 +146,9 @@ class RunTree:
         for folder, prefix in (("hosts", ""), ("wild", "*.")):
             for domain in os.listdir(folder):
                 with contextlib.suppress(OSError):
-                    found[prefix + domain] = os.path.basename(os.readlink(f"{folder}/{domain}"))
+                    found[prefix + domain] = site_of(os.readlink(f"{folder}/{domain}"))
         with contextlib.suppress(OSError):
-            found["*"] = os.path.basename(os.readlink("default"))
+            found["*"] = site_of(os.readlink("default"))
         return found
 
     # --- marks ------------------------------------------------------------------------------------------------------
@@ -157,7 +183,13 @@ class RunTree:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def discard_site(self, name: str) -> None:
+        self._entries.pop(name, None)
         shutil.rmtree(f"sites/{name}", ignore_errors=True)
+
+    def _unused(self, name: str) -> str:
+        """A name for a folder that takes the place of another."""
+        self._count += 1
+        return f"{name}.{os.getpid()}.{self._count}"
 
     def _write(self, path: str, content: str) -> None:
         """Make ``path`` a file with this content by one rename."""
@@ -207,6 +239,11 @@ def owner_of_way(path: str) -> int:
         except OSError:
             break
     return 0
+
+
+def site_of(link: str) -> str:
+    """The site that a domain's link leads to."""
+    return link.partition("sites/")[2].partition("/")[0]
 
 
 def place_of(domain: str) -> tuple[str, str]:

@@ -321,7 +321,7 @@ class Server:
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
-            return SiteView(name, "invalid", 0.0, 0, "", (), (), file, "", "", "", (), 0, problems)
+            return SiteView(name, "invalid", 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, problems)
         machine, site = managed.machine, managed.machine.site
         workers = []
         for number, worker in sorted(managed.workers.items()):
@@ -346,6 +346,7 @@ class Server:
             else "",
             domains=site.domains,
             urls=make_urls(site.domains, self.options.listen),
+            mounts=dict(site.paths),
             file=site.file,
             directory=site.directory,
             user=site.user or (self.options.default_user if os.geteuid() == 0 else self.user),

@@ -42,7 +42,7 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_files", "_log_owner", "away", "http", "is_closed", "is_watching", "last_active", "listener",
+        "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active", "listener",
         "log", "looked_at", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class ManagedSite:
         self.quiet = 0
         self._domains: tuple[str, ...] = ()
         self._files: tuple[tuple[tuple[str, str], ...], ...] | None = None  # an earlier manager may have left anything
+        self._paths: tuple[tuple[str, str], ...] | None = None
         self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
         surroundings.tree.open_site(site.name)
 
@@ -95,6 +96,9 @@ class ManagedSite:
         if (site.static, errors) != self._files:
             tree.publish_files(site.name, site.static, errors)
             self._files = site.static, errors
+        if site.paths != self._paths:
+            tree.publish_paths(site.name, site.paths, [domain for domain in self._domains if domain in site.domains])
+            self._paths = site.paths
         for domain in site.domains:
             if domain not in self._domains:
                 tree.route(domain, site.name)

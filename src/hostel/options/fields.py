@@ -23,6 +23,7 @@ YEAR = 366 * 86400
 PATH_BYTES = 4095  # PATH_MAX, with the NUL at its end
 PART_BYTES = 255  # NAME_MAX
 ERROR_STATUSES = ("404", "413", "429", "500", "502", "503", "504")
+MOUNT_PARTS = 4  # of a path that a site is mounted at; the front tries the longest first
 
 SHOWN_CHARACTERS = 80
 _shown = reprlib.Repr()
@@ -70,9 +71,9 @@ def reason_of(detail: Mapping[str, Any]) -> str:
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]} ({given})"
 
 
-def parse_site_name(text: str) -> str:
+def parse_site_name(text: Any) -> str:
     """A site's name: it is part of paths, so it is short and plain."""
-    if not SITE_NAME.fullmatch(text):
+    if not isinstance(text, str) or not SITE_NAME.fullmatch(text):
         raise ValueError(
             f"a site's name is 1 to 48 small letters, digits, '-' and '_', beginning and ending with a letter or digit; "
             f"{show(text)} is not"
@@ -155,6 +156,19 @@ def parse_error_status(value: Any) -> str:
     return str(value)
 
 
+def parse_mount_path(value: Any) -> str:
+    """A path in URLs for another site; it comes back without the last slash."""
+    path = parse_url_prefix(value)
+    parts = path.split("/")[1:]
+    if not 1 <= len(parts) <= MOUNT_PARTS:
+        raise ValueError(
+            f"a site is mounted at a path of 1 to {MOUNT_PARTS} parts, as '/shop', and {show(value)} is not one"
+        )
+    if "+" in parts:
+        raise ValueError(f"{show(value)}: a part cannot be '+' alone, which the run tree needs for itself")
+    return path
+
+
 def parse_application(value: Any) -> str:
     """``package.module:object``, or ``package.module:function()`` for one that makes the application."""
     if not isinstance(value, str):
@@ -231,6 +245,8 @@ Size = Annotated[int, BeforeValidator(parse_size), _SIZE]
 Domain = Annotated[str, BeforeValidator(parse_domain)]
 UrlPrefix = Annotated[str, BeforeValidator(parse_url_prefix)]
 ErrorStatus = Annotated[str, BeforeValidator(parse_error_status)]
+MountPath = Annotated[str, BeforeValidator(parse_mount_path)]
+SiteName = Annotated[str, BeforeValidator(parse_site_name)]
 Application = Annotated[str, BeforeValidator(parse_application)]
 PathText = Annotated[str, BeforeValidator(parse_path)]
 UserName = Annotated[str, BeforeValidator(parse_user)]

@@ -25,7 +25,9 @@ from hostel.options.fields import (
     Domain,
     Duration,
     ErrorStatus,
+    MountPath,
     PathText,
+    SiteName,
     UrlPrefix,
     UserName,
     Variable,
@@ -39,6 +41,7 @@ FILE_BYTES = 256 * 1024
 KEY_PARTS = 16  # tomli takes time and memory by the square of a key's parts
 ENV_BYTES = 64 * 1024  # it has to fit into one message to a zygote, with room for the rest
 PROBLEMS = 50  # of one file that are worth reporting one by one
+MOST_MOUNTS = 100  # in one site, counted with what is mounted in what it mounts
 STATIC_LAYERS = 3  # how deep static mappings may lie in each other; the front tries the innermost first
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -168,6 +171,21 @@ class SiteOptions:
             description="Environment variables of the site.", examples=[{"DJANGO_SETTINGS_MODULE": "mysite.settings"}]
         ),
     ] = field(default_factory=dict)
+    mount: Annotated[
+        dict[MountPath, SiteName],
+        Field(
+            description="Other sites under paths of this one, with what is mounted under theirs; the longest path counts. "
+            "A site of another user has to allow it by mounted_by.",
+            examples=[{"/shop": "shop"}],
+        ),
+    ] = field(default_factory=dict)
+    mounted_by: Annotated[
+        tuple[SiteName, ...],
+        Field(
+            description="Sites of other users that may mount this one: its pages are then theirs, too, for a browser.",
+            examples=[["portal"]],
+        ),
+    ] = ()
     workers: Annotated[WorkerOptions, Field(description="How many workers, and when they leave.")] = WorkerOptions()
     limits: Annotated[LimitOptions, Field(description="What the site may take.")] = LimitOptions()
 
@@ -205,6 +223,9 @@ class Site:
     env: tuple[tuple[str, str], ...]
     workers: WorkerOptions
     limits: LimitOptions
+    mount: tuple[tuple[str, str], ...] = ()  # (path in URLs without the last slash, site)
+    mounted_by: tuple[str, ...] = ()
+    paths: tuple[tuple[str, str], ...] = ()  # as mount, what is really mounted: the plan finds it out
 
     @property
     def for_workers(self) -> tuple[Any, ...]:
@@ -308,6 +329,8 @@ def make_site(
             env=tuple(sorted(options.env.items())),
             workers=options.workers,
             limits=options.limits,
+            mount=tuple(sorted(options.mount.items())),
+            mounted_by=options.mounted_by,
         ),
         [],
     )
@@ -316,11 +339,12 @@ def make_site(
 def _contradictions(name: str, file: str, table: Mapping[str, Any], options: SiteOptions, text: str) -> list[Problem]:
     """What is wrong with options that are right each for itself."""
     found: list[tuple[tuple[str, ...], str, str]] = []
-    if options.app is None and not options.static:
+    if options.app is None and not options.static and not options.mount:
         found.append(((), "the site has neither app nor static: there is nothing to serve", "add one of them"))
-    if len(options.static) < len(table.get("static", ())):
-        reason = "two mappings have the same path in URLs: '/a' and '/a/' are one"
-        found.append((("static",), reason, "remove one of them"))
+    for key, table_of_paths in (("static", options.static), ("mount", options.mount)):
+        if len(table_of_paths) < len(table.get(key, ())):
+            reason = "two entries have the same path in URLs: '/a' and '/a/' are one"
+            found.append(((key,), reason, "remove one of them"))
     for prefix, depth in _depths(tuple(options.static)).items():
         if depth >= STATIC_LAYERS:
             reason = f"mappings lie inside this one, {depth} deep in each other"

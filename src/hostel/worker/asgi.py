@@ -58,16 +58,20 @@ class Counted:
 
             await self.application(scope, receive, send_observed)
             return
-        waited = 0.0
+        waited, headers = 0.0, []
         for name, value in scope["headers"]:
             if name == b"x-request-start":
                 try:
                     waited = max(0.0, time.time() - float(value[2:]))
                 except ValueError:
                     pass
-        scope["headers"] = [
-            header for header in scope["headers"] if header[0][:12] != b"x-forwarded-" or header[0] in FORWARDED
-        ]
+            elif name == b"x-hostel-mount":
+                mount_at(scope, value.decode("utf-8", "surrogateescape"))
+                continue
+            elif name[:12] == b"x-forwarded-" and name not in FORWARDED:
+                continue
+            headers.append((name, value))
+        scope["headers"] = headers
         note = (b"x-hostel", f"queue={waited:.3f} worker={self.label}".encode())
 
         is_answered = False
@@ -102,6 +106,13 @@ async def refuse(send: Send, status: int) -> None:
     headers = [(b"content-length", b"0"), (b"x-accel-redirect", place)]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+def mount_at(scope: Scope, path: str) -> None:
+    """Tell the application under which path of another site it was asked for, as the ASGI specification wants it: the
+    path stays whole. One that the front and uvicorn read differently is the application's to refuse."""
+    if scope["path"] == path or scope["path"].startswith(f"{path}/"):
+        scope["root_path"] = path
 
 
 async def redirect_to_http(connection: socket.socket, ready_at: float, drained: asyncio.Event) -> None:
