@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tests.support.server import Server, free_port, make_folder, wait_for
@@ -17,11 +18,12 @@ def application(environ, start_response):
     return [b"Hello, world!"]
 """
 COUNT = int(os.environ.get("ROUNDS", "7"))
+POST = "/posts/first-steps/"  # of those that the example puts into its database
 PROCESSES = 2
 
 
-def compare(title: str, project: Path, app: str, env: dict[str, str], bounds: dict[str, float]) -> None:
-    """Serve one project by all of them, and ask each in turn."""
+def compare(project: Path, app: str, env: dict[str, str], pages: dict[str, str], bounds: dict[str, float]) -> None:
+    """Serve one project by all of them, and ask each in turn for each page: ``pages`` are titles with their paths."""
     server = Server(make_folder())
     sockets = make_folder()
     sockets.chmod(0o777)
@@ -50,16 +52,15 @@ def compare(title: str, project: Path, app: str, env: dict[str, str], bounds: di
             uwsgi_port = stack.enter_context(front_for(host, f"uwsgi unix:{sockets}/u.sock"))
             gunicorn_port = stack.enter_context(front_for(host, f"http unix:{sockets}/g.sock"))
             wait_for_socket(sockets)
-            found = rounds(
-                {
-                    "Hostel": lambda: requests_per_second(server.port, host),
-                    "uWSGI behind the same nginx": lambda: requests_per_second(uwsgi_port, host),
-                    "gunicorn behind the same nginx": lambda: requests_per_second(gunicorn_port, host),
-                    "gunicorn alone": lambda: requests_per_second(alone, host),
-                },
-                COUNT,
-            )
-        show(title, found, "Hostel", "requests/s", bounds)
+            ports = {
+                "Hostel": server.port,
+                "uWSGI behind the same nginx": uwsgi_port,
+                "gunicorn behind the same nginx": gunicorn_port,
+                "gunicorn alone": alone,
+            }
+            for title, path in pages.items():
+                measures = {name: partial(requests_per_second, port, host, path) for name, port in ports.items()}
+                show(title, rounds(measures, COUNT), "Hostel", "requests/s", bounds)
         server.stop()
     finally:
         server.kill()
@@ -76,7 +77,7 @@ def main() -> None:
             "gunicorn behind the same nginx": 3.0,
             "gunicorn alone": 2.5,
         }
-        compare(f"hello world, {PROCESSES} processes", folder, "hello:application", {}, bounds)
+        compare(folder, "hello:application", {}, {f"hello world, {PROCESSES} processes": "/"}, bounds)
         blog = Path(__file__).parent.parent / "examples" / "blog"
         state = folder / "state"
         state.mkdir(mode=0o777)
@@ -88,7 +89,13 @@ def main() -> None:
         }
         env = {"STATE_DIRECTORY": str(state)}
         prepare(blog, env)
-        compare(f"a Django page, {PROCESSES} processes", blog, "blog_project.wsgi:application", env, bounds)
+        pages = {
+            "a Django page without a query": "/about/",
+            "a Django page with a query and a form": POST,
+            "a Django page that lists and counts": "/",
+            "Django's admin login": "/admin/login/",
+        }
+        compare(blog, "blog_project.wsgi:application", env, pages, bounds)
     finally:
         shutil.rmtree(folder)
 
