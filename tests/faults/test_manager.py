@@ -207,6 +207,7 @@ def test_who_has_a_domain_keeps_it(make_server: MakeServer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_many_managers_in_a_row_under_load(make_server: MakeServer) -> None:
     server = make_server()
     server.site("wsgi", PID, workers={"min": 2, "max": 2})
