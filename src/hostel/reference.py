@@ -40,7 +40,7 @@ A **time** is a number of seconds, or text with a unit: `"250ms"`, `"30s"`, `"10
 A **size** is a number of bytes, or text with a unit of 1024: `"64K"`, `"256M"`, `"2G"`."""
 PRINTED = {
     "hostel status --json": views.StatusView,
-    "hostel start, stop, reload --json": views.StatusView,
+    "hostel start, stop, pause, reload --json": views.StatusView,
     "hostel add --json": views.StatusView,
     "hostel remove --json": views.RemovedView,
     "hostel logs --json": views.LogsView,

@@ -42,7 +42,9 @@ def check_works(server: Server) -> None:
     assert server.get("wsgi").status == 200
     assert server.get("asgi").status == 200
     assert server.get("broken").status == 503
-    assert server.get("stopped").status == 200, "a new server knows nothing of an old one's orders"
+    assert server.get("stopped").status == 503, "until its start"
+    server.run("start", "stopped")
+    assert server.get("stopped").status == 200
     server.write("broken/app.py", PID)
     wait_for(lambda: server.get("broken").status == 200)
 

@@ -24,6 +24,7 @@ MEANINGS = {
     State.DRAINING: "Workers finish what they have and leave; then the site is cold, or gone when its file is.",
     State.FAILED: "The last start failed, or workers die too often. The front answers 503; a timer tries again.",
     State.DISABLED: "`hostel stop`: no worker, and a page that says so, until `hostel start`.",
+    State.PAUSED: "`hostel pause`: no worker, and requests wait in the queue, until `hostel start` or the pause's limit.",
 }
 
 

@@ -34,6 +34,7 @@ EXAMPLES: dict[type, e.Event] = {
         e.ReloadOrdered(),
         e.StartOrdered(),
         e.StopOrdered(),
+        e.PauseOrdered(60.0),
         e.TurnedAway(),
     )
 }
@@ -87,6 +88,7 @@ def test_only_handle_assigns_the_state() -> None:
         {"state": State.SERVING},
         {"state": State.DRAINING},
         {"state": State.FAILED},
+        {"state": State.PAUSED, "site": make_site(app=None)},
         {"successor": 1},
         {"is_reload_pending": True},
         {"serving": 1},

@@ -149,7 +149,7 @@ class World(RuleBasedStateMachine):
         if not self.machine.is_removed:
             self.tell(e.Removed())
 
-    @rule(event=st.sampled_from([e.ReloadOrdered(), e.StartOrdered(), e.StopOrdered()]))
+    @rule(event=st.sampled_from([e.ReloadOrdered(), e.StartOrdered(), e.StopOrdered(), e.PauseOrdered(60.0)]))
     def order(self, event: e.Event) -> None:
         self.tell(event)
 
@@ -235,6 +235,9 @@ class World(RuleBasedStateMachine):
     def someone_listens(self) -> None:
         if self.is_gone or self.machine.is_removed or self.machine.state in (State.STARTING, State.SERVING):
             return
+        if self.machine.state is State.PAUSED:
+            assert not self.is_watched, "it waits, and wakes nobody"
+            return
         assert self.is_watched or self.is_turning_away, self.machine.state
 
     @invariant()
@@ -248,6 +251,10 @@ class World(RuleBasedStateMachine):
         is_failed = self.machine.state is State.FAILED
         assert (Timer("retry") in self.timers) is is_failed
         assert self.is_code_watched is is_failed
+
+    @invariant()
+    def a_pause_has_its_limit(self) -> None:
+        assert (Timer("resume") in self.timers) is (self.machine.state is State.PAUSED)
 
     @invariant()
     def the_door_is_closed_when_the_site_is(self) -> None:
@@ -285,10 +292,11 @@ class World(RuleBasedStateMachine):
         self.settle()
         machine = self.machine
         assert not machine.successor
-        if machine.state is State.FAILED:
-            self.timers.discard(Timer("retry"))
-            self.tell(e.TimeElapsed(Timer("retry")))
-            self.settle()
+        for state, timer in ((State.PAUSED, Timer("resume")), (State.FAILED, Timer("retry"))):
+            if machine.state is state:
+                self.timers.discard(timer)
+                self.tell(e.TimeElapsed(timer))
+                self.settle()
         if self.is_gone:
             return
         if machine.site.app is None or machine.state is State.DISABLED:

@@ -68,7 +68,19 @@ def disabling(site: Site) -> Story:
     return story
 
 
-SCENES = [cold, starting, serving, reloading, draining, failed, failing, disabled, disabling]
+def pausing(site: Site) -> Story:
+    story = serving(site)
+    story.tell(e.PauseOrdered(60))
+    return story
+
+
+def paused(site: Site) -> Story:
+    story = pausing(site)
+    story.end(1)
+    return story
+
+
+SCENES = [cold, starting, serving, reloading, draining, failed, failing, disabled, disabling, pausing, paused]
 Scene = Callable[[Site], Story]
 
 
@@ -79,6 +91,7 @@ def test_a_site_is_stopped_and_started() -> None:
         c.UnwatchQueue(),
         c.UnwatchCode(),
         c.CancelTimer(Timer("retry")),
+        c.CancelTimer(Timer("resume")),
         c.CloseDoor(None),
         c.DrainWorker(1),
         c.SetTimer(Timer("drain", 1), 30),
@@ -200,3 +213,89 @@ def test_a_starting_worker_of_a_site_that_is_removed_is_not_waited_for() -> None
 def test_an_order_for_a_site_whose_old_workers_leave() -> None:
     story = draining(make_site())
     story.when(e.StartOrdered(), c.UnwatchQueue(), c.StartWorker(2, 2, story.site))
+
+
+# --- pause ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_lets_workers_finish_and_requests_wait_until_the_start() -> None:
+    story = serving(make_site())
+    story.when(
+        e.PauseOrdered(60),
+        c.UnwatchQueue(),
+        c.SetTimer(Timer("resume"), 60),
+        c.DrainWorker(1),
+        c.SetTimer(Timer("drain", 1), 30),
+    )
+    story.is_now(State.PAUSED)
+    story.when(e.RequestArrived())
+    story.when(e.ReloadOrdered())
+    story.when(
+        e.WorkerExited(1, make_failure("ended")), c.CancelTimer(Timer("drain", 1)), c.CancelTimer(Timer("kill", 1))
+    )
+    story.is_now(State.PAUSED)
+    story.when(e.StartOrdered(), c.CancelTimer(Timer("resume")), c.UnwatchQueue(), c.StartWorker(2, 2, story.site))
+    story.is_now(State.STARTING)
+
+
+def test_a_pause_ends_by_itself_at_its_limit() -> None:
+    story = paused(make_site())
+    story.wait(60, c.CancelTimer(Timer("resume")), c.WatchQueue())
+    story.is_now(State.COLD)
+    story = paused(make_site(min=1))
+    story.wait(59)
+    story.wait(1, c.CancelTimer(Timer("resume")), c.UnwatchQueue(), c.StartWorker(2, 2, story.site))
+    story.is_now(State.STARTING)
+
+
+def test_a_pause_of_a_pause_counts_from_its_own_beginning() -> None:
+    story = paused(make_site())
+    story.wait(50)
+    story.when(e.PauseOrdered(30), c.CancelTimer(Timer("resume")), c.UnwatchQueue(), c.SetTimer(Timer("resume"), 30))
+    story.wait(29)
+    story.is_now(State.PAUSED)
+    assert story.machine.resume_at == story.now + 1
+
+
+def test_a_pause_whose_limit_comes_before_the_workers_have_finished() -> None:
+    story = pausing(make_site())
+    story.wait(20)
+    story.tell(e.PauseOrdered(5))
+    story.wait(5, c.CancelTimer(Timer("resume")), c.WatchQueue())
+    story.is_now(State.DRAINING)
+    story.when(e.RequestArrived(), c.UnwatchQueue(), c.StartWorker(2, 2, story.site))
+
+
+def test_a_failed_site_that_is_paused_holds_its_visitors() -> None:
+    story = failed(make_site())
+    found = story.tell(e.PauseOrdered(60))
+    assert c.OpenDoor() in found
+    story.is_now(State.PAUSED)
+    assert set(story.timers) == {Timer("resume")}
+
+
+def test_a_stop_answers_those_who_a_pause_has_held() -> None:
+    story = paused(make_site())
+    assert story.tell(e.StopOrdered())[-1] == c.TurnAway(None)
+    story.is_now(State.DISABLED)
+    story.when(e.PauseOrdered(60))
+    story.is_now(State.DISABLED)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_pause_in_every_state_ends_all_workers_and_itself(scene: Scene) -> None:
+    story = scene(make_site())
+    was_disabled = story.state is State.DISABLED
+    story.tell(e.PauseOrdered(60))
+    story.is_now(State.DISABLED if was_disabled else State.PAUSED)
+    story.end(*list(story.machine.workers))
+    assert set(story.timers) == (set() if was_disabled else {Timer("resume")})
+    story.tell(e.StartOrdered())
+    story.start(list(story.machine.workers))
+    story.is_now(State.SERVING)
+
+
+def test_there_is_nothing_to_pause_about_static_files() -> None:
+    story = cold(make_site(app=None))
+    story.when(e.PauseOrdered(60))
+    story.is_now(State.COLD)

@@ -36,6 +36,15 @@ class OrderArguments:
 
 
 @checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class PauseArguments(OrderArguments):
+    """Which sites, whether to wait for them, and how long requests may wait."""
+
+    limit: Annotated[float, Field(gt=0, le=86400, description="seconds after which the sites go on by themselves")] = (
+        60.0
+    )
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
 class LogsArguments:
     """Which site."""
 
@@ -89,6 +98,12 @@ CALLS = {
             OrderArguments,
             StatusView,
             "Stop sites until they are started; answers when their workers are gone.",
+        ),
+        Call(
+            "pause",
+            PauseArguments,
+            StatusView,
+            "Let requests wait until the sites are started, or for so long; answers when their workers are gone.",
         ),
         Call(
             "reload", OrderArguments, StatusView, "Load the code of sites anew; answers when it serves or has failed."

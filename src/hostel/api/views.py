@@ -56,10 +56,11 @@ class SiteView:
     name: Annotated[str, "its name, which is the name of its site file"]
     state: Annotated[
         str,
-        '"cold", "starting", "serving", "draining", "failed" or "disabled"; "invalid" when its file is broken and no '
+        '"cold", "starting", "serving", "draining", "failed", "disabled" or "paused"; "invalid" when its file is broken and no '
         "earlier version of it is known",
     ]
     since: Annotated[float, "when it came into this state, in seconds since the epoch; 0 when invalid"]
+    resumes: Annotated[float, "when it goes on by itself if it is paused, in seconds since the epoch; else 0"]
     generation: Annotated[int, "the generation that serves, else the newest; 0 before the first start"]
     interface: Annotated[str, '"wsgi", "asgi" or "static"; empty until its first start has told']
     domains: Annotated[Sequence[str], "the host names that are routed to it"]

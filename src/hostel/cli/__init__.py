@@ -10,7 +10,7 @@ import hostel
 from hostel.cli.add import add, remove
 from hostel.cli.check import check
 from hostel.cli.logs import logs
-from hostel.cli.orders import reload, start, stop
+from hostel.cli.orders import pause, reload, start, stop
 from hostel.cli.output import fail
 from hostel.cli.serve import serve
 from hostel.cli.status import status, welcome
@@ -41,7 +41,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for one in (serve, status, start, stop, reload, logs, add, remove, check, welcome):
+for one in (serve, status, start, stop, pause, reload, logs, add, remove, check, welcome):
     commands.add_command(one)
 
 

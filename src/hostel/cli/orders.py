@@ -9,24 +9,27 @@ import click
 
 from hostel.cli.output import command, connect, count, json_option, print_json, print_problem, say, server_option
 from hostel.cli.status import state_of
+from hostel.options.fields import parse_duration
 
 NOTES = {
     ("stop", "disabled"): "visitors see a maintenance page until: hostel start {name}",
+    ("pause", "paused"): "visitors wait until: hostel start {name}; or for {seconds} s",
+    ("pause", "disabled"): "it is stopped, and stays so until: hostel start {name}",
+    ("reload", "paused"): "what goes on is the new code: hostel start {name}",
     ("reload", "cold"): "its next start loads the new code",
     ("reload", "draining"): "its next start loads the new code",
     ("reload", "disabled"): "it is stopped; run it with: hostel start {name}",
 }
 
 
-def _order(call: str, sites: tuple[str, ...], run_dir: str | None, as_json: bool, is_all: bool) -> None:
+def _order(
+    call: str, sites: tuple[str, ...], run_dir: str | None, as_json: bool, is_all: bool, **arguments: Any
+) -> None:
     begin = time.time()
     client = connect(run_dir)
     # For programs the answer as a whole, for people each site as soon as it is done.
-    parts = (
-        [client.call(call, sites=list(sites), all=is_all)]
-        if as_json
-        else client.parts(call, sites=list(sites), all=is_all)
-    )
+    arguments |= {"sites": list(sites), "all": is_all}
+    parts = [client.call(call, **arguments)] if as_json else client.parts(call, **arguments)
     is_bad = False
     for part in parts:
         if as_json:
@@ -48,10 +51,11 @@ def _order(call: str, sites: tuple[str, ...], run_dir: str | None, as_json: bool
 def describe(call: str, site: dict[str, Any], *, is_bad: bool) -> str:
     """A site after an order, in a line."""
     ready = sum(worker["phase"] == "ready" for worker in site["workers"])
-    more = "" if is_bad else NOTES.get((call, site["state"]), "").format(name=site["name"])
+    seconds = max(0, round(site["resumes"] - time.time()))
+    more = "" if is_bad else NOTES.get((call, site["state"]), "").format(name=site["name"], seconds=seconds)
     if ready:
         more = f"generation {site['generation']}, {count(ready, 'worker')}"
-    elif site["interface"] == "static" and call != "stop":
+    elif site["interface"] == "static" and call not in ("stop", "pause"):
         more = "files only: there is nothing to start"
     return f"{site['name']}: {state_of(site)}" + (f" ({more})" if more else "")
 
@@ -91,6 +95,38 @@ def stop(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: boo
     Running requests are finished.
     """
     _order("stop", sites, run_dir, as_json, is_all)
+
+
+class TimeType(click.ParamType[float]):
+    """A time as in site files: 90, 90s, 2m."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(float(value) if str(value).isdigit() else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@command(
+    epilog="""\b
+Examples:
+  hostel pause blog         visitors wait while you migrate its database, then:
+  hostel start blog         they are served by the new code
+"""
+)
+@_arguments
+@click.option(
+    "--limit", type=TimeType(), default="60s", show_default=True, metavar="TIME",
+    help="The sites go on by themselves after so long; shorter than --request of hostel serve.",
+)  # fmt: skip
+def pause(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool, limit: float) -> None:
+    """Let the visitors of sites wait until they are started again.
+
+    Running requests are finished first. Whoever comes meanwhile waits, and is served when the sites go on.
+    """
+    _order("pause", sites, run_dir, as_json, is_all, limit=limit)
 
 
 @command(

@@ -30,7 +30,7 @@ from hostel.options.server import default_folder
 
 COLORS = {
     "cold": "blue", "starting": "yellow", "serving": "green", "draining": "yellow", "failed": "red",
-    "disabled": "magenta", "invalid": "red", "static": "cyan",
+    "disabled": "magenta", "paused": "magenta", "invalid": "red", "static": "cyan",
 }  # fmt: skip
 COLUMNS = ("SITE", "STATE", "SINCE", "GEN", "WORKERS", "SERVED", "URL")
 DISPENSABLE = ("GEN", "SINCE", "SERVED", "WORKERS")  # left out in this order where a terminal is too narrow
@@ -139,7 +139,8 @@ def print_problems(answer: dict[str, Any]) -> None:
 def print_site(site: dict[str, Any]) -> None:
     say(site["name"], end="  ", bold=True)
     say(state_of(site), end="", fg=COLORS.get(state_of(site)))
-    say(f" for {ago(site['since'])}" if site["since"] else "")
+    say(f" for {ago(site['since'])}" if site["since"] else "", end="")
+    say(f", goes on by itself in {max(0, round(site['resumes'] - time.time()))} s" if site["resumes"] else "")
     facts = {
         "urls": " ".join(site["urls"]),
         "mounts": ", ".join(f"{path} -> {other}" for path, other in site["mounts"].items()),

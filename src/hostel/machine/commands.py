@@ -10,7 +10,7 @@ from hostel.options.site import Site
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Names a timer of a site: ``start``, ``drain`` and ``kill`` belong to a worker, ``retry`` to the site (worker 0)."""
+    """Names a timer of a site: ``start``, ``drain`` and ``kill`` are a worker's, ``retry`` and ``resume`` the site's (0)."""
 
     kind: str
     worker: int = 0

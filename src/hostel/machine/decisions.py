@@ -36,7 +36,9 @@ class Decisions(Moves):
         self._do(c.Publish(event.site))
         if self.state is State.FAILED:
             return self.changed(event, now)
-        return None if self.state is State.DISABLED else self._sleep_or_run()
+        if self.state is State.DISABLED or (self.state is State.PAUSED and event.site.app is not None):
+            return None
+        return self._sleep_or_run()
 
     def configured_running(self, event: e.Configured, now: float) -> State | None:
         """Awake: new routes hold at once; what only a new worker can take up needs a new generation."""
@@ -280,6 +282,12 @@ class Decisions(Moves):
             return self.elapsed(event, now)
         return self._sleep_or_run()
 
+    def elapsed_paused(self, event: e.TimeElapsed, now: float) -> State | None:
+        """The limit of the pause: the site goes on by itself."""
+        if event.timer.kind != "resume":
+            return self.elapsed(event, now)
+        return self._sleep_or_run()
+
     def reload(self, event: e.ReloadOrdered, now: float) -> State:
         """A new generation, beside the one that serves if there is one."""
         return self._replace(self.state)
@@ -313,10 +321,21 @@ class Decisions(Moves):
         if self.is_removed:
             return None  # it is on its way out
         self.failure = None
-        self._do(c.UnwatchQueue(), c.UnwatchCode(), c.CancelTimer(Timer("retry")), c.CloseDoor(None))
+        self._do(c.UnwatchQueue(), c.UnwatchCode(), c.CancelTimer(Timer("retry")), c.CancelTimer(Timer("resume")))
+        self._do(c.CloseDoor(None))
         self._drain_all()
         self._do(c.TurnAway(None))
         return State.DISABLED
+
+    def paused(self, event: e.PauseOrdered, now: float) -> State | None:
+        """Let the workers finish, and whoever comes wait. A pause of a pause is counted from its own beginning."""
+        if self.is_removed or self.site.app is None:
+            return None  # it is on its way out, or nobody would wait for anything
+        self._open_door()
+        self._do(c.UnwatchQueue(), c.SetTimer(Timer("resume"), event.seconds))
+        self._drain_all()
+        self.resume_at = now + event.seconds
+        return State.PAUSED
 
 
 def needs_new_workers(old: Site, new: Site) -> bool:

@@ -119,15 +119,22 @@ class StopOrdered:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseOrdered:
+    """``hostel pause``: no worker, and requests wait, until ``hostel start``, or for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TurnedAway:
     """All who waited for the failed or stopped site have their answer."""
 
 
 Event = (
     Configured | Removed | RequestArrived | WorkerForked | WorkerReady | WorkersAdopted | WorkerFailed | WorkerExited
-    | LoadMeasured | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | TurnedAway
+    | LoadMeasured | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | PauseOrdered | TurnedAway
 )  # fmt: skip
 EVENTS: tuple[type, ...] = (
     Configured, Removed, RequestArrived, WorkerForked, WorkerReady, WorkersAdopted, WorkerFailed, WorkerExited,
-    LoadMeasured, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, TurnedAway,
+    LoadMeasured, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered, TurnedAway,
 )  # fmt: skip

@@ -30,7 +30,7 @@ class Moves:
 
     __slots__ = (
         "_out", "failure", "generation", "grow_after", "history", "is_asgi", "is_reload_pending", "is_removed",
-        "next_worker", "pool", "serving", "site", "state", "successor", "workers",
+        "next_worker", "pool", "resume_at", "serving", "site", "state", "successor", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -48,6 +48,7 @@ class Moves:
         self.history = History()
         self.pool = Pool()
         self.grow_after = 0.0
+        self.resume_at = 0.0  # when a paused site goes on by itself
         self._out: list[Command] = []
 
     def _do(self, *commands: Command) -> None:
@@ -72,9 +73,11 @@ class Moves:
         return self.generation
 
     def _open_door(self) -> None:
-        """Out of FAILED or DISABLED: take away what they have put in the way."""
+        """Out of FAILED, DISABLED or PAUSED: take away what they have put in the way."""
         if self.state in (State.FAILED, State.DISABLED):
             self._do(c.UnwatchCode(), c.CancelTimer(Timer("retry")), c.OpenDoor())
+        elif self.state is State.PAUSED:
+            self._do(c.CancelTimer(Timer("resume")))
 
     def _wake(self) -> State:
         """Start from nothing. A site of static files has nothing to start."""

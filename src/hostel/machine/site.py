@@ -10,7 +10,8 @@ method of ``Decisions``, ``IGNORED`` or ``IMPOSSIBLE``; a test lists them all. `
       ▲                         │    ▲                     │                            │
       │ pause over              ▼    │ changed, start      │ too many deaths            │ request: STARTING
       └────────────────────── FAILED ◄─────────────────────┘                            ▼
-                                            any state: stop ─► DISABLED: start ─► COLD
+                                            any state: stop ──► DISABLED: start ─────────► STARTING
+                                                       pause ─► PAUSED: start, limit ────► STARTING or COLD
 
 A reload does not leave SERVING: ``successor`` is the generation that is starting beside the one that serves.
 """
@@ -39,6 +40,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.COLD, e.ReloadOrdered): IGNORED,  # the next start loads what is there then
     (State.COLD, e.StartOrdered): D.changed,
     (State.COLD, e.StopOrdered): D.stopped,
+    (State.COLD, e.PauseOrdered): D.paused,
     (State.COLD, e.TurnedAway): IGNORED,
     #
     (State.STARTING, e.Configured): D.configured_running,
@@ -54,6 +56,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.STARTING, e.ReloadOrdered): D.reload,
     (State.STARTING, e.StartOrdered): IGNORED,
     (State.STARTING, e.StopOrdered): D.stopped,
+    (State.STARTING, e.PauseOrdered): D.paused,
     (State.STARTING, e.TurnedAway): IGNORED,
     #
     (State.SERVING, e.Configured): D.configured_running,
@@ -69,6 +72,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.SERVING, e.ReloadOrdered): D.reload,
     (State.SERVING, e.StartOrdered): IGNORED,
     (State.SERVING, e.StopOrdered): D.stopped,
+    (State.SERVING, e.PauseOrdered): D.paused,
     (State.SERVING, e.TurnedAway): IGNORED,
     #
     (State.DRAINING, e.Configured): D.configured,
@@ -84,6 +88,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.DRAINING, e.ReloadOrdered): IGNORED,
     (State.DRAINING, e.StartOrdered): D.requested,
     (State.DRAINING, e.StopOrdered): D.stopped,
+    (State.DRAINING, e.PauseOrdered): D.paused,
     (State.DRAINING, e.TurnedAway): IGNORED,
     #
     (State.FAILED, e.Configured): D.configured,
@@ -99,6 +104,7 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.FAILED, e.ReloadOrdered): D.changed,
     (State.FAILED, e.StartOrdered): D.changed,
     (State.FAILED, e.StopOrdered): D.stopped,
+    (State.FAILED, e.PauseOrdered): D.paused,
     (State.FAILED, e.TurnedAway): D.turned_away,
     #
     (State.DISABLED, e.Configured): D.configured,
@@ -114,7 +120,24 @@ TABLE: dict[tuple[State, type], Decision] = {
     (State.DISABLED, e.ReloadOrdered): IGNORED,
     (State.DISABLED, e.StartOrdered): D.changed,
     (State.DISABLED, e.StopOrdered): IGNORED,
+    (State.DISABLED, e.PauseOrdered): IGNORED,  # it is stopped, and stays so
     (State.DISABLED, e.TurnedAway): D.turned_away,
+    #
+    (State.PAUSED, e.Configured): D.configured,
+    (State.PAUSED, e.Removed): D.removed,
+    (State.PAUSED, e.RequestArrived): IGNORED,  # it waits, as all do
+    (State.PAUSED, e.WorkerForked): IGNORED,
+    (State.PAUSED, e.WorkerReady): IGNORED,
+    (State.PAUSED, e.WorkersAdopted): IMPOSSIBLE,
+    (State.PAUSED, e.WorkerFailed): IGNORED,
+    (State.PAUSED, e.WorkerExited): D.exited_leaving,
+    (State.PAUSED, e.LoadMeasured): IGNORED,
+    (State.PAUSED, e.TimeElapsed): D.elapsed_paused,
+    (State.PAUSED, e.ReloadOrdered): IGNORED,  # what goes on loads what is there then
+    (State.PAUSED, e.StartOrdered): D.changed,
+    (State.PAUSED, e.StopOrdered): D.stopped,
+    (State.PAUSED, e.PauseOrdered): D.paused,
+    (State.PAUSED, e.TurnedAway): IGNORED,
 }
 
 
@@ -141,6 +164,7 @@ class SiteMachine(Decisions):
             State.DRAINING: (leaving > 0 or self.is_removed) and not ready and not coming,
             State.FAILED: not ready and not coming and self.failure is not None,
             State.DISABLED: not ready and not coming,
+            State.PAUSED: not ready and not coming and self.site.app is not None,
         }
         if not rules[self.state]:
             raise Bug(f"site {self.site.name}: state {self.state.value} with workers {self.workers}")

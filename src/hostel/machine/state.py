@@ -12,3 +12,4 @@ class State(enum.Enum):
     DRAINING = "draining"
     FAILED = "failed"
     DISABLED = "disabled"
+    PAUSED = "paused"

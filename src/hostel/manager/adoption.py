@@ -13,6 +13,7 @@ import select
 
 from hostel.machine import events as e
 from hostel.machine.events import AdoptedWorker, Phase
+from hostel.machine.state import State
 from hostel.manager.link import Inheritance
 from hostel.manager.runner import Runner
 from hostel.manager.site import ManagedSite
@@ -24,23 +25,28 @@ PARTS = ("channel", "log", "board")
 
 def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
     """Make the runner own what was left; to be called before the plan is applied."""
-    for name in runner.surroundings.tree.known_sites():
+    runner.stopped.keep_only({*plan.sites, *plan.problems})
+    stopped = runner.stopped.names() & plan.sites.keys()
+    for name in {*runner.surroundings.tree.known_sites(), *stopped}:
         if name in plan.sites:
             runner.add(ManagedSite(plan.sites[name], runner.surroundings))
         else:
             runner.surroundings.tree.discard_site(name)
     _adopt_routes(runner)
     _adopt_zygotes(runner, inheritance)
-    disabled = _adopt_sockets(runner, inheritance)
+    notes = _adopt_sockets(runner, inheritance)
     _adopt_workers(runner, inheritance)
     tree = runner.surroundings.tree
     for name, managed in list(runner.sites.items()):
         if managed.http < 0:
             tree.unmark(name, "asgi")
-        if name in disabled or (managed.machine.site.app is None and tree.is_door_closed(name)):
+        word, _, moment = notes.get(name, "").partition(" ")
+        if word == State.DISABLED.value or name in stopped:
             runner.dispatch(name, e.StopOrdered())
-        else:
-            tree.open_door(name)  # it may have been closed for a failure: that is tried again
+            continue
+        tree.open_door(name)  # it may have been closed for a failure: that is tried again
+        if word == State.PAUSED.value:
+            runner.dispatch(name, e.PauseOrdered(max(0.0, float(moment) - runner.loop.time())))
     runner.workers.zygotes.settle()
 
 
@@ -63,9 +69,9 @@ def _adopt_zygotes(runner: Runner, inheritance: Inheritance) -> None:
             runner.surroundings.link.forget(name)
 
 
-def _adopt_sockets(runner: Runner, inheritance: Inheritance) -> set[str]:
-    """The listening sockets; returns the sites that were stopped."""
-    disabled = set()
+def _adopt_sockets(runner: Runner, inheritance: Inheritance) -> dict[str, str]:
+    """The listening sockets; returns what was noted of their sites."""
+    notes = {}
     for rest, descriptor, note in inheritance.below("site/"):
         name, _, kind = rest.rpartition("/")
         managed = runner.sites.get(name)
@@ -76,9 +82,8 @@ def _adopt_sockets(runner: Runner, inheritance: Inheritance) -> set[str]:
             managed.http = descriptor
         else:
             managed.listener = descriptor
-            if note == "disabled":
-                disabled.add(name)
-    return disabled
+            managed.noted = notes[name] = note
+    return notes
 
 
 def _adopt_workers(runner: Runner, inheritance: Inheritance) -> None:

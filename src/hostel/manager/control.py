@@ -19,7 +19,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from hostel.api import framing
-from hostel.api.calls import CALLS, AddArguments, LogsArguments, OrderArguments, RemoveArguments, StatusArguments
+from hostel.api.calls import (
+    CALLS,
+    AddArguments,
+    LogsArguments,
+    OrderArguments,
+    PauseArguments,
+    RemoveArguments,
+    StatusArguments,
+)
 from hostel.api.views import LogsView, RemovedView, as_dict
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
@@ -49,6 +57,19 @@ async def start(server: Server, arguments: OrderArguments) -> Answer:
 
 async def stop(server: Server, arguments: OrderArguments) -> Answer:
     async for part in _order(server, arguments, e.StopOrdered(), {State.DISABLED}):
+        yield part
+
+
+async def pause(server: Server, arguments: PauseArguments) -> Answer:
+    for name in _names(server, arguments):
+        if server.runner.sites[name].machine.site.app is None and not arguments.all:
+            raise UsageError(f"cannot pause site {name}: it has files only, and nobody waits for those")
+    if arguments.limit >= server.options.request:
+        raise UsageError(
+            f"cannot pause for {arguments.limit:g} s: the front gives up after {server.options.request:g} s",
+            "choose a shorter --limit, or a longer --request for hostel serve",
+        )
+    async for part in _order(server, arguments, e.PauseOrdered(arguments.limit), set(State) - {State.STARTING}):
         yield part
 
 
@@ -138,7 +159,8 @@ async def remove(server: Server, arguments: RemoveArguments) -> Answer:
 
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
-    "status": status, "start": start, "stop": stop, "reload": reload, "logs": logs, "add": add, "remove": remove,
+    "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "add": add,
+    "remove": remove,
 }  # fmt: skip
 
 

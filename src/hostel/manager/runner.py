@@ -9,6 +9,7 @@ what takes time is somebody else's (the zygote's fork, the worker's import), and
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import RunTree
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.sockets import QueueWatcher
+from hostel.manager.stopped import StoppedSites
 from hostel.manager.touch import ReloadFiles
 from hostel.manager.workers import Workers
 from hostel.options.server import ServerOptions
@@ -59,6 +61,7 @@ class Runner:
         self.plan = Plan()
         self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
         self.reload_files = ReloadFiles()
+        self.stopped = StoppedSites(os.path.join(options.state_dir, "stopped"))
         self.is_ending = False
         self._unready: deque[ManagedSite] = deque()
         self._watch_code = watch_code
@@ -117,6 +120,7 @@ class Runner:
                 self._report_bug(name)
         if machine.state is not state:
             self._changed(managed, state)
+        managed.remember()
         if machine.failure is not None and machine.failure is not failure:
             self.log(managed, f"problem {machine.failure.id}: {machine.failure.reason}")
 
@@ -133,8 +137,13 @@ class Runner:
         else:
             self.load.rest(managed.name)
         self._follow_files(managed)
-        if State.DISABLED in (before, state) and managed.listener >= 0:
-            self.surroundings.link.note(f"site/{managed.name}/app", state.value)
+        try:
+            if state is State.DISABLED:
+                self.stopped.add(managed.name)
+            elif before is State.DISABLED and not self.is_ending:
+                self.stopped.discard(managed.name)
+        except HostelError as error:
+            self.log(managed, f"{error}; {error.hint}")
 
     def _follow_files(self, managed: ManagedSite) -> None:
         """Have a site reload when a file is touched, if it runs or has tried to: another has nothing to reload."""

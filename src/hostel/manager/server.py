@@ -321,7 +321,7 @@ class Server:
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
-            return SiteView(name, "invalid", 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, problems)
+            return SiteView(name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, problems)
         machine, site = managed.machine, managed.machine.site
         workers = []
         for number, worker in sorted(managed.workers.items()):
@@ -338,6 +338,7 @@ class Server:
             name=name,
             state=machine.state.value,
             since=managed.since,
+            resumes=time.time() + machine.resume_at - self.runner.loop.time() if machine.state is State.PAUSED else 0.0,
             generation=machine.serving or machine.generation,
             interface="static"
             if site.app is None

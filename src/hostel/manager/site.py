@@ -15,6 +15,7 @@ from hostel.errors import HostelError
 from hostel.front.pages import Document
 from hostel.machine.commands import Timer
 from hostel.machine.site import SiteMachine
+from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import SiteLog
 from hostel.manager.queue import QueueMeter
@@ -43,7 +44,8 @@ class ManagedSite:
 
     __slots__ = (
         "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active", "listener",
-        "log", "looked_at", "machine", "quiet", "served", "served_before", "since", "surroundings", "timers", "workers",
+        "log", "looked_at", "machine", "noted", "quiet", "served", "served_before", "since", "surroundings", "timers",
+        "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site, surroundings: Surroundings) -> None:
@@ -56,6 +58,7 @@ class ManagedSite:
         self.workers: dict[int, ManagedWorker] = {}
         self.away: ManagedWorker | None = None  # it answers those who wait while the door is closed
         self.is_closed = False
+        self.noted = ""  # what the next manager is told about the site
         self.is_watching = False
         self.timers: dict[Timer, asyncio.TimerHandle] = {}
         self.since = time.time()
@@ -82,6 +85,16 @@ class ManagedSite:
     def waiting(self) -> int:
         """How many requests wait in its queue."""
         return sum(map(self.surroundings.meter.length, self.sockets))
+
+    def remember(self) -> None:
+        """Have the next manager told of a stop or a pause; the rest it sees."""
+        machine = self.machine
+        note = machine.state.value if machine.state in (State.DISABLED, State.PAUSED) else ""
+        if machine.state is State.PAUSED:
+            note += f" {machine.resume_at}"
+        if note != self.noted and self.listener >= 0:
+            self.noted = note
+            self.surroundings.link.note(f"site/{self.name}/app", note)
 
     # --- routing ----------------------------------------------------------------------------------------------------
 
