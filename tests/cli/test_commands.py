@@ -372,6 +372,16 @@ def test_check_files_that_take_domains_from_each_other(server: Server) -> None:
     assert "more/b.toml: domains: x.localhost belongs to site a" in answer.out
 
 
+def test_check_looks_beside_a_file_for_the_sites_that_it_mounts(server: Server) -> None:
+    (server.folder / "mounts").mkdir(exist_ok=True)
+    for name, mount in (("main", '[mount]\n"/a" = "shop"\n"/b" = "none"\n'), ("shop", '[static]\n"/" = "none"\n')):
+        (server.folder / "mounts" / f"{name}.toml").write_text(mount)
+    answer = Answer(server, "check", str(server.folder / "mounts" / "main.toml"))
+    assert answer.code == 1
+    assert "main.toml: mount./b: there is no site none" in answer.out
+    assert answer.out.splitlines()[-1] == "1 site, 1 problem"
+
+
 # Help, version, wrong use
 
 

@@ -75,6 +75,8 @@ def test_a_table_without_a_terminal_is_whole_and_plain(capsys: pytest.CaptureFix
     assert first.split()[:3] == ["n" * 48, "serving", "!"]
     assert first.split()[-4:] == ["12", "1", "345", f"http://{'u' * 90}/"]
     assert second.split() == ["blog", "cold", "-", "-", "-", "-", "-"]
+    print_table([make_site(urls=["http://xn--bcher-kva.example/"])])
+    assert "http://bücher.example/" in capsys.readouterr().out
     print_table([])
     assert capsys.readouterr().out == ""
 

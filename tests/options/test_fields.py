@@ -109,6 +109,9 @@ def test_what_is_no_size(value: Any, says: str) -> None:
     [
         ("*", "*"), ("example.com", "example.com"), (" Example.COM. ", "example.com"), ("*.Example.com", "*.example.com"),
         ("bücher.example", "xn--bcher-kva.example"), ("my_site.localhost", "my_site.localhost"), ("127.0.0.1", "127.0.0.1"),
+        ("Straße.example", "xn--strae-oqa.example"), ("*.例え.example", "*.xn--r8jz45g.example"),
+        ("under_score.bücher.example.", "under_score.xn--bcher-kva.example"), ("ａ。ｂ", "a.b"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("localhost", "localhost"), ("a" * 63 + ".example", "a" * 63 + ".example"),
     ],
 )  # fmt: skip
@@ -119,7 +122,8 @@ def test_domains(text: str, domain: str) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("", "not a host name"), (".", "not a host name"), ("..", "not a host name"), ("a..b", "not a host name"),
+        ("", "not a host name"), (".", "not a host name"), ("a.example..", "not a host name"), ("☃.example", "U\\+2603"),
+        ("..", "not a host name"), ("a..b", "not a host name"),
         ("-a.example", "not a host name"), ("a-.example", "not a host name"), ("a b", "not a host name"),
         ("a\nb", "not a host name"), ("a\0", "not a host name"), ("a" * 64 + ".com", "not a host name"),
         ("http://example.com", "leave out the scheme"), ("example.com:80", "leave out the scheme"),
@@ -133,6 +137,17 @@ def test_domains(text: str, domain: str) -> None:
 def test_what_is_no_domain(value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         fields.parse_domain(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("xn--strae-oqa.example", "straße.example"), ("https://a.xn--r8jz45g.example:8443/xn", "https://a.例え.example:8443/xn"),
+        ("plain.example", "plain.example"), ("xn--zz--.example", "xn--zz--.example"), ("*.xn--bcher-kva.x", "*.bücher.x"),
+    ],
+)  # fmt: skip
+def test_names_as_people_read_them(name: str, shown: str) -> None:
+    assert fields.to_readable(name) == shown
 
 
 @given(st.text())

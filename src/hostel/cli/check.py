@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pwd
+from collections.abc import Iterable
 
 import click
 
@@ -23,6 +25,7 @@ from hostel.errors import NotRunning
 from hostel.options.check import check_site
 from hostel.options.server import ServerOptions, make_server_options
 from hostel.plan import Plan, SiteFile, make_plan
+from hostel.source.folder import FolderSource
 
 
 @command(
@@ -53,10 +56,10 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
             if file.file not in seen:
                 seen.add(file.file)
                 found[file.name if file.name not in found else file.file] = file
-    plan = make_plan(found, Plan())
-    problems = [problem for name in sorted(plan.problems) for problem in plan.problems[name]]
-    for site in plan.sites.values():
-        problems += check_site(site, options)
+    plan = make_plan({**neighbours(found.values()), **found}, Plan())
+    problems = [problem for name in sorted(found.keys() & plan.problems) for problem in plan.problems[name]]
+    for name in found.keys() & plan.sites:
+        problems += check_site(plan.sites[name], options)
     views = [view_of_problem(problem) for problem in problems]
     if as_json:
         print_json(as_dict(CheckView(len(found), views)))
@@ -66,6 +69,12 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
         say(f"{count(len(found), 'site')}, {count(len(problems), 'problem') if problems else 'no problems'}")
     if problems:
         raise click.exceptions.Exit(1)
+
+
+def neighbours(files: Iterable[SiteFile]) -> dict[str, SiteFile]:
+    """The files beside those that are checked, if one of these mounts a site: that may be described there."""
+    folders = {os.path.dirname(file.file) for file in files if file.site and file.site.mount}
+    return {name: file for folder in folders for name, file in FolderSource(folder).read().items()}
 
 
 def stand_in(user: str) -> str:

@@ -26,6 +26,7 @@ from hostel.cli.output import (
     shorten,
 )  # fmt: skip
 from hostel.errors import NotRunning
+from hostel.options.fields import to_readable
 from hostel.options.server import default_folder
 
 COLORS = {
@@ -116,7 +117,7 @@ def _row(site: dict[str, Any]) -> dict[str, str]:
         str(site["generation"] or "-"),
         str(ready or "-"),
         str(site["served"] or "-"),
-        site["urls"][0] if site["urls"] else "-",
+        to_readable(site["urls"][0]) if site["urls"] else "-",
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -142,7 +143,7 @@ def print_site(site: dict[str, Any]) -> None:
     say(f" for {ago(site['since'])}" if site["since"] else "", end="")
     say(f", goes on by itself in {max(0, round(site['resumes'] - time.time()))} s" if site["resumes"] else "")
     facts = {
-        "urls": " ".join(site["urls"]),
+        "urls": to_readable(" ".join(site["urls"])),
         "mounts": ", ".join(f"{path} -> {other}" for path, other in site["mounts"].items()),
         "file": site["file"],
         "directory": site["directory"],

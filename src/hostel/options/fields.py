@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,46}[a-z0-9])?")
-# A host name becomes the path of a socket, "hosts/<domain>/http.sock", and unix(7) allows 107 bytes for it.
-DOMAIN_BYTES = 107 - len("hosts/") - len("/http.sock")
+# A host name becomes the path of a socket, and unix(7) allows 107 bytes for it.
+DOMAIN_BYTES = 107 - len("hosts/") - len("/tls/http.sock")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 UNITS_OF_SIZE = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -113,26 +113,54 @@ def parse_domain(value: Any) -> str:
         raise ValueError(f"a domain is text, and {show(value)} is not")
     if value == "*":
         return value
-    name = value.strip().lower().rstrip(".")
+    name = value.strip().lower().removesuffix(".")
     is_wildcard = name.startswith("*.")
     if is_wildcard:
         name = name[2:]
     if not name.isascii() and len(name) <= DOMAIN_BYTES:
-        try:
-            name = name.encode("idna").decode()
-        except UnicodeError:
-            raise ValueError(f"{show(value)} is not a host name") from None
+        name = to_ascii(name)
     if "/" in name or ":" in name:
         raise ValueError(f"{show(value)} is not a host name: leave out the scheme, the port and the path")
     if "*" in name:
         raise ValueError(f"{show(value)}: '*' may only stand for all names below one, as in '*.example.com', or alone")
     if len(name) > DOMAIN_BYTES:
         raise ValueError(
-            f"{show(value)} is longer than {DOMAIN_BYTES} bytes, which is what the path of a socket has room for"
+            f"{show(value)} is longer than {DOMAIN_BYTES} bytes, which is what the path of a socket has room for; "
+            f"'*' for its first part, as in '*.example.com', takes names of any length"
         )
     if not all(LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError(f"{show(value)} is not a host name")
     return f"*.{name}" if is_wildcard else name
+
+
+def to_ascii(name: str) -> str:
+    """A host name as it goes over the wire, by the rules of browsers (IDNA 2008 after the mapping of UTS #46).
+
+    Python's own codec has the rules of 2003, by which "straße" is "strasse": another name, which may be somebody else's.
+    """
+    import idna  # large, and most names are ASCII
+
+    try:
+        mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
+        return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in mapped.split("."))
+    except UnicodeError as error:  # idna's errors are of this kind
+        raise ValueError(f"{show(name)} is not a host name: {plain(str(error), 200)}") from None
+
+
+def to_readable(name: str) -> str:
+    """A host name, or a URL with one, with the letters that its encoded labels stand for."""
+    return (
+        re.sub(r"(?<![\w-])xn--[a-z0-9-]+", lambda match: _readable_label(match[0]), name) if "xn--" in name else name
+    )
+
+
+def _readable_label(label: str) -> str:
+    import idna
+
+    try:
+        return idna.ulabel(label)
+    except UnicodeError:
+        return label
 
 
 def parse_url_prefix(value: Any) -> str:
