@@ -130,7 +130,8 @@ class StartWorker(NamedTuple):
     """Fork a worker. Attached: listening socket, control channel, log pipe, scoreboard, and the HTTP socket if known.
 
     ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for
-    the worker that answers a failed site's queue, empty, with the answer in ``page``.
+    the worker that answers a failed site's queue, empty, with the answer in ``page``. ``body`` is the most bytes of a request's
+    body; 0 leaves it to the front.
     """
 
     site: str
@@ -147,6 +148,7 @@ class StartWorker(NamedTuple):
     drain: float
     lent_packages: str
     page: str
+    body: int = 0
 
 
 class KillWorker(NamedTuple):

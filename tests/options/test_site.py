@@ -102,6 +102,9 @@ def test_every_option_is_taken() -> None:
         start = "2s"
         queue = 0.5
         drain = 0
+        body = "1M"
+        rate = 10
+        connections = 50
         [mount]
         "/shop/" = "shop"
         "/a b/c" = "other"
@@ -112,7 +115,7 @@ def test_every_option_is_taken() -> None:
         directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
-        workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 0),
+        workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 0, 2**20, 10, 50),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
     )  # fmt: skip
 

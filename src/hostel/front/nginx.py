@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hostel.front.pages import PAGES
+from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import STATIC_LAYERS
 
@@ -121,8 +122,11 @@ def render(options: FrontOptions) -> str:
         "error_links": limit_links("././$hostel_at/www", options),
         "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters()]),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
+        "limit_maps": indent(limit_maps(), 4),
+        "limits": indent(limit_lines()),
         "retries": "\n".join(f'        "{page.kind} " {page.retry};' for page in PAGES if page.retry),
     }
+    values["ways"] = fill(read_text("ways.conf").rstrip(), values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
     return fill(read_text("nginx.conf"), values)
 
@@ -147,8 +151,8 @@ def first_parts(n: int) -> str:
     return f'    map $uri $hostel_part{n} {{ default "/+"; "~^(?<{name}>(/(?!\\+(/|$))[^/]+){{{n}}})(/|$)" ${name}; }}'
 
 
-def indent(lines: Iterable[str]) -> str:
-    return "\n".join(f"            {line}" for line in lines)
+def indent(lines: Iterable[str], spaces: int = 12) -> str:
+    return "\n".join(f"{' ' * spaces}{line}" for line in lines)
 
 
 def pass_to(module: str, request: float) -> list[str]:

@@ -81,6 +81,7 @@ def make_order(
         drain=site.limits.drain,
         lent_packages=own_packages() if site.environment else "",
         page="",
+        body=site.limits.body or 0,
     )
 
 

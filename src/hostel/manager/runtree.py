@@ -7,6 +7,7 @@
     sites/<site>/plain -> .          there is nothing of the following, nor mappings around others: the front need not look
     sites/<site>/asgi                the site takes HTTP, at sites/<site>/http.sock
     sites/<site>/static              the site has no application
+    sites/<site>/values -> spelled/* values that the front has to know, spelled in the name of a folder (front.values)
     sites/<site>/closed.html         the front answers 503 with it, or for programs with closed.json
     sites/<site>/paths -> paths.<n>  other sites are mounted: mount/+ is the site itself, mount/<path>/+ another
     hosts/<domain> -> ../sites/<site>[/paths], wild/<domain> (for *.<domain>), default
@@ -31,7 +32,7 @@ from hostel.front.pages import Document
 from hostel.options.site import static_layers
 
 FOLDERS = ("sites", "hosts", "wild", "tmp")
-UNUSUAL = ("asgi", "static", "closed.html", "www/1")
+UNUSUAL = ("asgi", "static", "values", "closed.html", "www/1")
 MOST_STEPS = 1000  # of a path: links may lead in circles
 
 
@@ -98,6 +99,31 @@ class RunTree:
         os.symlink(path, link)
         if self.front_group is not None:
             os.lchown(link, owner_of_way(path), self.front_group)
+
+    # --- values -----------------------------------------------------------------------------------------------------
+
+    def publish_values(self, name: str, spelled: str) -> None:
+        """Tell the front a site's values, all at once; an empty text when there are none."""
+        folder = f"sites/{name}/spelled"
+        old = self.values(name)
+        if spelled == old:
+            return
+        if not spelled:
+            self.unmark(name, "values")
+        else:
+            os.makedirs(f"{folder}/{spelled}", mode=0o750, exist_ok=True)
+            self._link(f"spelled/{spelled}", f"sites/{name}/values")
+            self._remove(f"sites/{name}/plain")
+        with contextlib.suppress(FileNotFoundError):
+            for entry in set(os.listdir(folder)) - {spelled, old}:  # the front may still be on its way to the last one
+                os.rmdir(f"{folder}/{entry}")
+
+    def values(self, name: str) -> str:
+        """What has been spelled for the front; empty when nothing has."""
+        try:
+            return os.path.basename(os.readlink(f"sites/{name}/values"))
+        except FileNotFoundError:
+            return ""
 
     # --- routes -----------------------------------------------------------------------------------------------------
 

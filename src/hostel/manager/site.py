@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hostel.errors import HostelError
 from hostel.front.pages import Document
+from hostel.front.values import spell
 from hostel.machine.commands import Timer
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
@@ -109,6 +110,7 @@ class ManagedSite:
         if (site.static, errors) != self._files:
             tree.publish_files(site.name, site.static, errors)
             self._files = site.static, errors
+        tree.publish_values(site.name, spell(site))
         if site.paths != self._paths:
             tree.publish_paths(site.name, site.paths, [domain for domain in self._domains if domain in site.domains])
             self._paths = site.paths

@@ -28,6 +28,7 @@ from hostel.options.fields import (
     MountPath,
     PathText,
     SiteName,
+    Size,
     UrlPrefix,
     UserName,
     Variable,
@@ -42,6 +43,9 @@ KEY_PARTS = 16  # tomli takes time and memory by the square of a key's parts
 ENV_BYTES = 64 * 1024  # it has to fit into one message to a zygote, with room for the rest
 PROBLEMS = 50  # of one file that are worth reporting one by one
 MOST_MOUNTS = 100  # in one site, counted with what is mounted in what it mounts
+# What the front's fixed configuration has a place for.
+Rate = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+Connections = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
 STATIC_LAYERS = 3  # how deep static mappings may lie in each other; the front tries the innermost first
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -99,6 +103,30 @@ class LimitOptions:
     drain: Annotated[
         Duration, Field(description="How long a leaving worker may take to finish its requests.", examples=["5m"])
     ] = 30.0
+    body: Annotated[
+        Size | None,
+        Field(
+            gt=0,
+            description="The largest request body, answered 413 when it is larger. Default, and most: the server's --body.",
+            examples=["1M"],
+        ),
+    ] = None
+    rate: Annotated[
+        Rate | None,
+        Field(
+            description="Requests per second of one client (IPv6: of its /64 network), after as many at once as in 5 seconds; "
+            "429 beyond. Static files are not counted.",
+            examples=[10],
+        ),
+    ] = None
+    connections: Annotated[
+        Connections | None,
+        Field(
+            description="Requests that the front has in hand for the site at the same time; 503 beyond. "
+            "Static files are not counted.",
+            examples=[100],
+        ),
+    ] = None
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
@@ -232,7 +260,7 @@ class Site:
         """What a worker is made of: when it changes, new workers are needed."""
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
-            self.workers.threads, self.limits.queue, self.limits.drain,
+            self.workers.threads, self.limits.queue, self.limits.drain, self.limits.body,
         )  # fmt: skip
 
     @property

@@ -40,12 +40,17 @@ FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-pr
 
 
 class Counted:
-    """The application with its requests and WebSockets counted, and the queue time noted for the access log."""
+    """The application with its requests and WebSockets counted, and the queue time noted for the access log.
 
-    def __init__(self, application: Any, board: memoryview[float], label: str) -> None:
+    It is not asked when a request's body is larger than ``body`` bytes; 0 is without a bound. The front has the body already,
+    and says how large it is.
+    """
+
+    def __init__(self, application: Any, board: memoryview[float], label: str, body: int = 0) -> None:
         self.application = application
         self.board = board
         self.label = label
+        self.body = body or math.inf
         self.failure = ""  # what the lifespan said when it could not start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +70,9 @@ class Counted:
                     waited = max(0.0, time.time() - float(value[2:]))
                 except ValueError:
                     pass
+            elif name == b"content-length" and int(value) > self.body:
+                await refuse(send, 413)
+                return
             elif name == b"x-hostel-mount":
                 mount_at(scope, value.decode("utf-8", "surrogateescape"))
                 continue
@@ -164,6 +172,7 @@ def serve(
     board: memoryview[float],
     label: str,
     drain: float,
+    body: int,
     lent_packages: str,
     on_ready: Callable[[], None],
 ) -> None:
@@ -171,7 +180,7 @@ def serve(
 
     Raises ``LoadError`` when uvicorn is not to be had or the application's lifespan fails to start.
     """
-    counted = Counted(application, board, label)
+    counted = Counted(application, board, label, body)
     uvicorn, config = load_uvicorn(counted, drain, lent_packages)
     let_front_finish()
 

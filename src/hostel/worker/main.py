@@ -134,14 +134,15 @@ class Worker:
             self.enter("lifespan")
             asgi.serve(
                 application, self.listener, http, CONTROL, self.take_order,
-                board=self.board, label=self.label, drain=order.drain, lent_packages=order.lent_packages, on_ready=self.ready,
+                board=self.board, label=self.label, drain=order.drain, body=order.body, lent_packages=order.lent_packages,
+                on_ready=self.ready,
             )  # fmt: skip
         else:
             from hostel.worker import wsgi
 
             server = wsgi.Server(
                 application, self.listener, CONTROL, self.take_order, board=self.board, label=self.label,
-                threads=order.threads, processes=order.processes, queue=order.queue,
+                threads=order.threads, processes=order.processes, queue=order.queue, body=order.body,
             )  # fmt: skip
             self.ready()
             if self.has_http:  # the site was ASGI

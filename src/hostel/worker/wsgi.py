@@ -11,6 +11,7 @@ It must not know how the application was found, which user it runs as, or who st
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket
@@ -36,7 +37,12 @@ LENGTH_DIGITS = 18  # of a Content-Length; int() refuses thousands of them with 
 SHORTAGES = (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # of the machine, and they may pass
 SHORTAGE_SECONDS = 0.05
 BUSY = "503 Service Unavailable"
-FRONT_PAGES = {"500": "@failed", "503": "@busy", "504": "@late"}  # its places for what a worker refuses
+FRONT_PAGES = {
+    "413": "@oversize",
+    "500": "@failed",
+    "503": "@busy",
+    "504": "@late",
+}  # its places for what a worker refuses
 
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -51,8 +57,9 @@ class Server:
     ``control`` is the descriptor on which orders arrive; ``take_order`` is called when it is readable and says whether
     to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker (under lasting overload
     it is less, see ``queueing``); it counts from the moment this worker was ready, so that visitors who waited for the
-    site's start are served. ``board`` has a slot for
-    each thread. With ``leave_when_empty`` the server ends as soon as nothing waits, and not before.
+    site's start are served. ``board`` has a slot for each thread. ``body`` is the most
+    bytes of a request's body; 0 is without a bound. With ``leave_when_empty`` the server ends as soon as nothing waits,
+    and not before.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Server:
         threads: int = 1,
         processes: int = 1,
         queue: float = 5.0,
+        body: int = 0,
         leave_when_empty: bool = False,
     ) -> None:
         self.application = application
@@ -77,6 +85,7 @@ class Server:
         self.label = label
         self.threads = threads
         self.bound = QueueBound(queue)
+        self.body = body or math.inf
         self.leave_when_empty = leave_when_empty
         self.draining = False
         self.ready_at = 0.0
@@ -253,8 +262,13 @@ class Server:
             if not (length.isascii() and length.isdigit()) or len(length) > LENGTH_DIGITS:
                 self.refuse(response, "400 Bad Request", "The request's Content-Length is not a number.")
                 return
-            body = Body(descriptor, int(length), data[end:])
+            size = int(length)
+            body = Body(descriptor, size, data[end:])
             environ["wsgi.input"] = Input(body)
+            if size > self.body:
+                self.refuse(response, "413 Content Too Large", "The site does not take uploads of this size.")
+                body.discard()
+                return
         if is_refused:
             self.refuse(
                 response, BUSY, "Too many visitors at the moment. Please try again.", self.bound.retry_after(now)
