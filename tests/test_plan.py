@@ -141,3 +141,8 @@ def test_through_any_history_owners_are_unique_and_nobody_loses_what_he_has_and_
         assert difference(result, again) == Changes((), ())
         assert again == result
         current = result
+
+
+def test_the_minima_of_sites_with_an_application_add_up() -> None:
+    sites = {"a": make_site(min=2), "b": make_site(min=3), "c": make_site(app=None, min=4)}
+    assert Plan(sites=sites).minimum == 5

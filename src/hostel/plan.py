@@ -31,6 +31,11 @@ class Plan:
     problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)  # domain -> site
 
+    @property
+    def minimum(self) -> int:
+        """How many workers run always: what ``workers.min`` of all sites adds up to."""
+        return sum(site.workers.min for site in self.sites.values() if site.app is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

@@ -209,6 +209,11 @@ class World(RuleBasedStateMachine):
     def measure(self, busy: int, waiting: int, idle_for: float) -> None:
         self.tell(e.LoadMeasured(Load(busy, busy, waiting, idle_for=idle_for)))
 
+    @rule(choice=st.integers(0, 9))
+    def claim_place(self, choice: int) -> None:
+        if number := self.choose(choice, list(self.processes)):
+            self.tell(e.PlaceClaimed(number))
+
     def choose(self, choice: int, numbers: list[int]) -> int:
         return numbers[choice % len(numbers)] if numbers else 0
 

@@ -6,6 +6,7 @@ import signal
 
 from hostel.machine import commands as c
 from hostel.machine import events as e
+from hostel.machine.commands import Timer
 from hostel.machine.pool import Load
 from hostel.machine.state import State
 from tests.playbook.story import Story, make_site
@@ -87,3 +88,32 @@ def test_a_maximum_that_is_lowered_is_kept() -> None:
     story.when(e.Configured(site), c.Publish(site))
     found = story.measure(3)
     assert [command for command in found if isinstance(command, c.DrainWorker)] == [c.DrainWorker(1), c.DrainWorker(2)]
+
+
+def test_a_worker_gives_way_to_another_site() -> None:
+    story = Story(make_site(max=4)).serve()
+    story.measure(1, waiting=1)
+    story.start([2])
+    story.when(e.PlaceClaimed(1), c.DrainWorker(1), c.SetTimer(Timer("drain", 1), 30))
+    story.when(e.PlaceClaimed(1))  # it is leaving already
+    story.is_now(State.SERVING)
+    story.end(1)
+    assert story.measure(1) == [], "it does not take it back"
+
+
+def test_a_site_whose_last_worker_gives_way_sleeps_until_the_next_request() -> None:
+    story = Story(make_site(max=4)).serve()
+    story.when(e.PlaceClaimed(1), c.DrainWorker(1), c.SetTimer(Timer("drain", 1), 30), c.WatchQueue())
+    story.is_now(State.DRAINING)
+    story.when(e.RequestArrived(), c.UnwatchQueue(), c.StartWorker(2, 2, story.site))
+
+
+def test_a_minimum_does_not_give_way() -> None:
+    story = Story(make_site(min=1)).serve()
+    story.when(e.PlaceClaimed(1))
+
+
+def test_nobody_gives_way_during_a_reload() -> None:
+    story = Story(make_site(max=4)).serve()
+    story.tell(e.ReloadOrdered())
+    story.when(e.PlaceClaimed(1))

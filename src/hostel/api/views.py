@@ -25,6 +25,9 @@ class WorkerView:
     phase: Annotated[str, '"ordered" (on its way), "ready" (takes requests) or "leaving" (finishes what it has)']
     busy: Annotated[int, "requests that it runs now"]
     served: Annotated[int, "requests that it has answered"]
+    memory: Annotated[
+        int, "bytes that it has for itself, and its part of what it shares with others; 0 until it has been weighed"
+    ]
     ready_after: Annotated[float, "seconds from the order to start it until it was ready; 0 before"]
 
 
@@ -71,6 +74,8 @@ class SiteView:
     user: Annotated[str, "the system user that its workers run as"]
     log_dir: Annotated[str, "the folder of its error.log and access.log"]
     workers: Annotated[Sequence[WorkerView], "its workers"]
+    wanted: Annotated[int, "how many workers its load wants; 0 when it does not serve"]
+    waiting: Annotated[int, "requests that wait in its queue"]
     served: Annotated[int, "requests that its workers have answered since the manager started"]
     problems: Annotated[Sequence[ProblemView], "what is wrong with it; a successful start clears those of workers"]
 
@@ -87,6 +92,18 @@ class ZygoteView:
     state: Annotated[
         str, '"current" (takes orders), "importing" (will take over) or "retired" (ends with its last worker)'
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """What the workers of all sites may take together, and what they take."""
+
+    workers: Annotated[int, "how many may run"]
+    used_workers: Annotated[int, "how many there are, those included that are starting or leaving"]
+    memory: Annotated[int, "bytes of memory that they may have"]
+    used_memory: Annotated[int, "bytes of memory that they have; those that have not been weighed yet are estimated"]
+    minimum: Annotated[int, "how many workers the sites' minima add up to; they run even beyond the budget"]
+    waiting: Annotated[int, "workers that wait until others give way"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,7 @@ class ServerView:
     ]
     reload: Annotated[bool, "whether it follows changes of the sites' code"]
     started: Annotated[float, "when the manager started, in seconds since the epoch"]
+    budget: Annotated[BudgetView, "what the workers of all sites may take together"]
     starting: Annotated[int, "workers that are starting"]
     queued_starts: Annotated[int, "workers that wait for their turn to start"]
 

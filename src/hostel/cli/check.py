@@ -22,8 +22,10 @@ from hostel.cli.output import (
 )
 from hostel.cli.paths import read_files
 from hostel.errors import NotRunning
+from hostel.options.capacity import budget_of
 from hostel.options.check import check_site
 from hostel.options.server import ServerOptions, make_server_options
+from hostel.options.site import Problem
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.source.folder import FolderSource
 
@@ -45,9 +47,9 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
 
     Nothing is started. PATH is a site file, a folder of site files, or a project. Exits with 1 when there is a problem.
     """
-    default_user = ServerOptions().default_user
+    default_user, workers = ServerOptions().default_user, budget_of(ServerOptions())[0]
     if not paths:
-        paths, default_user = find_paths(run_dir)
+        paths, default_user, workers = find_paths(run_dir)
     options = make_server_options({"default_user": stand_in(default_user)})
     found: dict[str, SiteFile] = {}
     seen: set[str] = set()
@@ -60,6 +62,10 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
     problems = [problem for name in sorted(found.keys() & plan.problems) for problem in plan.problems[name]]
     for name in found.keys() & plan.sites:
         problems += check_site(plan.sites[name], options)
+    if plan.minimum > workers:
+        reason = f"workers.min of all sites add up to {plan.minimum}, and the machine's budget is {workers} workers"
+        remedy = "lower some of them, or raise --workers of hostel serve"
+        problems.append(Problem("", "", "workers.min", reason, remedy, is_fatal=False))
     views = [view_of_problem(problem) for problem in problems]
     if as_json:
         print_json(as_dict(CheckView(len(found), views)))
@@ -85,8 +91,8 @@ def stand_in(user: str) -> str:
         return "nobody"
 
 
-def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str]:
-    """What the running server serves, and as whom. Raises ``NotRunning``."""
+def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str, int]:
+    """What the running server serves, as whom, and with how many workers at most. Raises ``NotRunning``."""
     try:
         answer = connect(run_dir).call("status")
     except NotRunning as error:
@@ -96,4 +102,4 @@ def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str]:
     projects = [
         site["file"] for site in answer["sites"] if not site["file"].startswith(tuple(f"{f}/" for f in folders))
     ]
-    return (*folders, *projects), server["default_user"]
+    return (*folders, *projects), server["default_user"], server["budget"]["workers"]

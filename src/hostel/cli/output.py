@@ -100,6 +100,11 @@ def ago(moment: float) -> str:
     return f"{seconds} s"
 
 
+def size(number: float) -> str:
+    """Bytes for people: ``640 MB``, ``1.5 GB``."""
+    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:.0f} MB"
+
+
 def count(number: int, noun: str) -> str:
     """``1 site``, ``2 sites``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

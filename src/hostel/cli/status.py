@@ -24,6 +24,7 @@ from hostel.cli.output import (
     say,
     server_option,
     shorten,
+    size,
 )  # fmt: skip
 from hostel.errors import NotRunning
 from hostel.options.fields import to_readable
@@ -76,10 +77,25 @@ def print_server(answer: dict[str, Any]) -> None:
     say(f"Hostel {server['version']}", end="", bold=True)
     say(f", up {ago(server['started'])}, {count(len(answer['sites']), 'site')}, {count(workers, 'worker')}")
     say(f"  processes: supervisor {server['supervisor']}, manager {server['manager']}, front {server['front']}")
+    print_budget(server["budget"])
     say(f"  front:     {server['front_version']} on {', '.join(server['listen'])}")
     if server["site_folders"]:
         say(f"  sites:     {', '.join(server['site_folders'])}")
     say(f"  logs:      {server['log_dir']}")
+
+
+def print_budget(budget: dict[str, Any]) -> None:
+    waiting = f", {budget['waiting']} more wait for room" if budget["waiting"] else ""
+    say(
+        f"  budget:    {budget['used_workers']} of {count(budget['workers'], 'worker')}, "
+        f"{size(budget['used_memory'])} of {size(budget['memory'])}{waiting}"
+    )
+    if budget["minimum"] > budget["workers"]:
+        say(
+            f"! the sites' workers.min add up to {budget['minimum']}, more than the budget of {budget['workers']}: they run, "
+            "and all other sites share one place; raise --workers, or lower some of them",
+            fg="red",
+        )
 
 
 def print_table(sites: Sequence[dict[str, Any]]) -> None:
@@ -151,6 +167,7 @@ def print_site(site: dict[str, Any]) -> None:
         "user": site["user"],
         "logs": site["log_dir"],
         "generation": site["generation"] or "",
+        "pool": pool_of(site),
         "served": count(site["served"], "request") if site["served"] else "",
     }
     for name, value in facts.items():
@@ -158,12 +175,21 @@ def print_site(site: dict[str, Any]) -> None:
             say(f"  {name + ':':<12}{value}")
     for worker in site["workers"]:
         ready = f", started in {worker['ready_after'] * 1000:.0f} ms" if worker["ready_after"] else ""
+        memory = f", {size(worker['memory'])}" if worker["memory"] else ""
         say(
             f"  worker {worker['generation']}.{worker['number']}: pid {worker['pid'] or '-'}, {worker['phase']}{ready}, "
-            f"{worker['served']} served, {worker['busy']} running"
+            f"{worker['served']} served, {worker['busy']} running{memory}"
         )
     for problem in site["problems"]:
         print_problem(problem, "  ")
+
+
+def pool_of(site: dict[str, Any]) -> str:
+    """What its workers do, in a line; empty when there is none."""
+    ready = [worker for worker in site["workers"] if worker["phase"] == "ready"]
+    busy = sum(worker["busy"] > 0 for worker in ready)
+    waiting = f", {count(site['waiting'], 'request')} waiting" if site["waiting"] else ""
+    return f"{len(ready)} ready, {busy} busy, {site['wanted']} wanted{waiting}" if site["workers"] or waiting else ""
 
 
 @click.command("_welcome", hidden=True)

@@ -260,6 +260,17 @@ class Decisions(Moves):
                 self._drain(number)
         return None
 
+    def gave_way(self, event: e.PlaceClaimed, now: float) -> State | None:
+        """Let a worker above the minimum leave; with the last one the site sleeps. What waits in the queue wakes it again."""
+        ready = self._of(self.serving, Phase.READY)
+        if self.successor or event.worker not in ready or len(ready) <= self.site.workers.min:
+            return None
+        if len(ready) > 1:
+            self._drain(event.worker)
+            return None
+        self._drain_all()
+        return self._rest()
+
     def elapsed(self, event: e.TimeElapsed, now: float) -> State | None:
         """A timer of a worker; one whose worker has moved on means nothing."""
         number = event.timer.worker

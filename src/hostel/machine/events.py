@@ -97,6 +97,13 @@ class LoadMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceClaimed:
+    """Another site needs a worker, the machine has no room for one more, and this one is to give way."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeElapsed:
     """A timer that was set and not cancelled has run out."""
 
@@ -132,9 +139,9 @@ class TurnedAway:
 
 Event = (
     Configured | Removed | RequestArrived | WorkerForked | WorkerReady | WorkersAdopted | WorkerFailed | WorkerExited
-    | LoadMeasured | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | PauseOrdered | TurnedAway
+    | LoadMeasured | PlaceClaimed | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | PauseOrdered | TurnedAway
 )  # fmt: skip
 EVENTS: tuple[type, ...] = (
     Configured, Removed, RequestArrived, WorkerForked, WorkerReady, WorkersAdopted, WorkerFailed, WorkerExited,
-    LoadMeasured, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered, TurnedAway,
+    LoadMeasured, PlaceClaimed, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered, TurnedAway,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from hostel.machine import events as e
 from hostel.machine.pool import Load
+from hostel.manager.budget import Purse
 from hostel.manager.site import ManagedSite
 
 TICK = 0.1  # seconds between looks
@@ -20,8 +21,11 @@ QUIET_TICKS = 3  # so many looks are left out after one that found nothing runni
 class LoadMeter:
     """Tells the sites that are awake what their load is."""
 
-    def __init__(self, sites: Mapping[str, ManagedSite], dispatch: Callable[[str, e.Event], None]) -> None:
+    def __init__(
+        self, sites: Mapping[str, ManagedSite], purse: Purse, dispatch: Callable[[str, e.Event], None]
+    ) -> None:
         self._sites = sites
+        self._purse = purse
         self._dispatch = dispatch
         self._loop = asyncio.get_running_loop()
         self._awake: set[str] = set()
@@ -44,6 +48,7 @@ class LoadMeter:
             managed = self._sites.get(name)
             if managed is not None:
                 self._look(managed)
+        self._purse.weigh_next()
         self._ticker = self._loop.call_later(TICK, self._tick) if self._awake else None
 
     def _look(self, managed: ManagedSite) -> None:
@@ -55,6 +60,9 @@ class LoadMeter:
         for worker in managed.workers.values():
             if worker.phase == "ready":
                 reading = worker.reading()
+                if reading.busy or reading.served != worker.seen:
+                    worker.used_at, worker.seen = now, reading.served
+                    self._purse.used(worker)
                 running += reading.busy
                 served += reading.served
                 share = worker.share(reading)

@@ -57,7 +57,7 @@ class Runner:
         self.surroundings = Surroundings(options, link, tree, queues, QueueMeter(), front_ids)
         self.sites: dict[str, ManagedSite] = {}
         self.workers = Workers(self.surroundings, self.sites, self.dispatch)
-        self.load = LoadMeter(self.sites, self.dispatch)
+        self.load = LoadMeter(self.sites, self.workers.purse, self.dispatch)
         self.plan = Plan()
         self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
         self.reload_files = ReloadFiles()

@@ -309,6 +309,7 @@ class Server:
                 site_folders=self.folders,
                 reload=self.options.reload,
                 started=self.started,
+                budget=runner.workers.purse.view(runner.plan.minimum),
                 starting=len(runner.workers.starting),
                 queued_starts=len(runner.workers.starts),
             ),
@@ -321,14 +322,14 @@ class Server:
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
-            return SiteView(name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, problems)
+            return SiteView(name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, problems)
         machine, site = managed.machine, managed.machine.site
         workers = []
         for number, worker in sorted(managed.workers.items()):
             reading = worker.reading()
             workers.append(
                 WorkerView(number, worker.generation, worker.pid, worker.phase, reading.busy, reading.served,
-                           round(worker.ready_after, 4))
+                           worker.memory, round(worker.ready_after, 4))
             )  # fmt: skip
         if machine.failure is not None:
             failure = machine.failure.as_dict()
@@ -353,6 +354,8 @@ class Server:
             user=site.user or (self.options.default_user if os.geteuid() == 0 else self.user),
             log_dir=managed.log.folder,
             workers=workers,
+            wanted=machine.pool.wanted if machine.serving else 0,
+            waiting=managed.waiting,
             served=managed.served_before + sum(worker.served for worker in workers),
             problems=problems,
         )

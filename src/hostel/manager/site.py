@@ -45,7 +45,7 @@ class ManagedSite:
 
     __slots__ = (
         "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active", "listener",
-        "log", "looked_at", "machine", "noted", "quiet", "served", "served_before", "since", "surroundings", "timers",
+        "log", "looked_at", "machine", "memory", "noted", "quiet", "served", "served_before", "since", "surroundings", "timers",
         "workers",
     )  # fmt: skip
 
@@ -65,6 +65,7 @@ class ManagedSite:
         self.since = time.time()
         self.last_active = 0.0
         self.looked_at = 0.0
+        self.memory = 0  # bytes, of the worker that was weighed last
         self.served = 0
         self.served_before = 0  # by workers that are gone
         self.quiet = 0

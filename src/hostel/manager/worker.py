@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import secrets
 import signal
@@ -28,9 +29,9 @@ class ManagedWorker:
     """One worker. ``pid`` is 0 until it is forked; ``phase`` is what the status shows."""
 
     __slots__ = (
-        "attempts", "board", "channel", "digest", "generation", "has_http", "is_asgi", "journey", "kill_hint", "kill_reason",
-        "last_failure", "log", "messages", "number", "ordered_at", "phase", "pid", "ready_after", "site", "slots", "uid",
-        "zygote",
+        "attempts", "board", "channel", "digest", "generation", "has_http", "is_asgi", "is_to_weigh", "journey",
+        "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number", "ordered_at",
+        "phase", "pid", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at", "zygote",
     )  # fmt: skip
 
     def __init__(self, site: str, number: int, generation: int, slots: int) -> None:
@@ -54,6 +55,12 @@ class ManagedWorker:
         self.log: LogReader | None = None
         self.board: memoryview[float] | None = None
         self.messages = 0
+        self.used_at = 0.0  # when it was last seen to do something
+        self.left_at = -math.inf  # when it was told to leave
+        self.seen = 0  # requests that it had served then
+        self.memory = 0  # bytes, as weighed; 0 before
+        self.resident = 0  # bytes, at that time
+        self.is_to_weigh = False
         self.ordered_at = time.monotonic()
         self.ready_after = 0.0  # seconds from the order to readiness
 
@@ -65,6 +72,10 @@ class ManagedWorker:
     @property
     def tag(self) -> str:
         return f"{self.generation}.{self.number}"
+
+    @property
+    def ready_at(self) -> float:
+        return self.ordered_at + self.ready_after
 
     def names(self) -> tuple[str, str, str]:
         """The names under which its descriptors are kept: channel, log, scoreboard."""

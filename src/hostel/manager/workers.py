@@ -15,7 +15,6 @@ import math
 import os
 import signal
 import sys
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from hostel.front.pages import Document
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.manager import order as orders
+from hostel.manager.budget import LOOK_SECONDS, Purse, Start
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
 from hostel.manager.site import ManagedSite, Surroundings
@@ -77,8 +77,10 @@ class Workers:
         self.loop = asyncio.get_running_loop()
         learned = LearnedModules(os.path.join(surroundings.options.state_dir, "learned"))
         self.zygotes = Zygotes(learned, surroundings.link, self._zygote_said)
-        self.starts: deque[tuple[ManagedSite, ManagedWorker, Site]] = deque()  # those that wait for a place
-        self.starting: set[ManagedWorker] = set()  # those that have one
+        self.starts: deque[Start] = deque()  # those that wait for their turn, or for room on this machine
+        self.starting: set[ManagedWorker] = set()
+        self.purse = Purse(surroundings.options, sites, dispatch)
+        self._pumping: asyncio.TimerHandle | None = None
         self._by_pid: dict[int, tuple[ManagedSite, ManagedWorker]] = {}
 
     def warm(self) -> None:
@@ -97,10 +99,15 @@ class Workers:
         self.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        while self.starts and len(self.starting) < self.surroundings.options.starts:
-            managed, worker, site = self.starts.popleft()
-            if managed.workers.get(worker.number) is not worker:
-                continue  # called off
+        called_off = [one for one in self.starts if one[0].workers.get(one[1].number) is not one[1]]
+        for one in called_off:
+            self.starts.remove(one)
+        while len(self.starting) < self.surroundings.options.starts:
+            start = self.purse.next_start(self.starts)
+            if start is None:
+                self._pump_later()
+                break
+            managed, worker, site = start
             self.starting.add(worker)
             self.loop.call_later(PLACE_SECONDS, self._end_start, worker)
             try:
@@ -111,6 +118,15 @@ class Workers:
                     reason, hint = f"{type(error).__name__}: {error}", "this is a bug in Hostel, please report it"
                     traceback.print_exc()
                 self._gone(managed, worker, worker.make_failure(reason, hint, sources=(site.file,)))
+
+    def _pump_later(self) -> None:
+        """Somebody may give way soon, or become idle."""
+        if self.starts and self._pumping is None:
+            self._pumping = self.loop.call_later(LOOK_SECONDS, self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._pumping = None
+        self._pump()
 
     def _order(self, managed: ManagedSite, worker: ManagedWorker, site: Site, page: str = "") -> None:
         """Order a worker from its zygote. Raises ``SiteError`` or ``OSError`` when that is of no use."""
@@ -167,6 +183,8 @@ class Workers:
         self.listen_to(managed, worker, Channel.from_descriptor(channel), log, board)
         os.close(board)
         managed.workers[worker.number] = worker
+        worker.used_at = self.loop.time()
+        self.purse.take(worker)
         worker.zygote = self.zygotes.by_name.get(zygote)
         if worker.zygote is not None:
             worker.zygote.orders.add((worker.site, worker.number))
@@ -201,6 +219,7 @@ class Workers:
         if worker is None:
             return  # it is gone, and the machine is about to hear of it
         worker.phase = "leaving"
+        worker.left_at = self.loop.time()
         worker.send(Drain())
         self.surroundings.link.note(worker.names()[0], worker.note())
 
@@ -266,6 +285,9 @@ class Workers:
     def _release(self, managed: ManagedSite, worker: ManagedWorker) -> None:
         """Let go of all that a worker had of others."""
         worker.close()
+        if worker.number != AWAY:
+            self.purse.give_back(worker)
+            self.loop.call_soon(self._pump)
         self._by_pid.pop(worker.pid, None)
         self._end_start(worker)
         zygote = worker.zygote
@@ -417,7 +439,9 @@ class Workers:
         if worker.phase != "ordered":
             return
         worker.phase = "ready"
-        worker.ready_after = time.monotonic() - worker.ordered_at
+        worker.used_at = self.loop.time()
+        worker.ready_after = worker.used_at - worker.ordered_at
+        self.purse.used(worker)
         self.surroundings.link.note(worker.names()[0], worker.note())
         if worker.is_asgi:
             managed.announce_http()

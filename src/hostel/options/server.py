@@ -88,6 +88,23 @@ class ServerOptions:
             examples=[8],
         ),
     ] = 0
+    workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="How many workers may run, all sites together; 0 means one for each 32 MB of --memory.",
+            examples=[200],
+        ),
+    ] = 0
+    memory: Annotated[
+        Size,
+        Field(
+            description="How much memory all workers together may have; 0 means three quarters of the machine's, "
+            "or of what a control group allows.",
+            examples=["6G"],
+        ),
+    ] = 0
     body: Annotated[Size, Field(description="The largest request body.", examples=["1G"])] = 128 * 2**20
     request: Annotated[
         Duration,
