@@ -78,10 +78,12 @@ def front_for(host: str, target: str) -> Iterator[int]:
     subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-def requests_per_second(port: int, host: str, path: str = "/", seconds: int = 4) -> float:
-    """What wrk gets with 32 connections that stay open. Anything but 2xx and 3xx is an error here."""
+def requests_per_second(
+    port: int, host: str, path: str = "/", seconds: int = 4, connections: int = CONNECTIONS
+) -> float:
+    """What wrk gets with so many connections that stay open. Anything but 2xx and 3xx is an error here."""
     result = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}{path}"],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}{path}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     if "Non-2xx" in result.stdout or "Socket errors" in result.stdout:

@@ -1,0 +1,166 @@
+"""Overload: a site that is offered twice and five times what it can do, by visitors who give up after a second.
+
+What counts is how many get their page in time, as a share of what the site does when nobody has to wait. And what the
+visitors of another site on the same machine notice of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.server import Server, make_folder, wait_for
+
+from bench.support import BIN, front_for, process, requests_per_second, wait_for_socket
+from bench.visitors import visit
+
+SECONDS = float(os.environ.get("SECONDS", "12"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+PATIENCE = 1.0
+LOADS = (2, 5)
+WANTED = 0.9
+WARM_SECONDS = 3  # of overload before it is looked at: what it brings about at first is over
+# The page is made by waiting for something (a database), or by computing.
+APPLICATION = """
+import time
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/compute":
+        end = time.thread_time() + 0.01
+        while time.thread_time() < end:
+            pass
+    else:
+        time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello, world!"]
+"""
+Target = tuple[int, str]  # port and host name
+
+
+def capacity_of(target: Target, path: str) -> float:
+    """Pages a second when there is always a next visitor, who hardly waits. Begins when earlier visitors are forgotten."""
+    port, host = target
+    wait_for(lambda: visit(port, host, rate=20, seconds=0.2, patience=0.1, path=path).percentile(0.9), "a quiet site")
+    return requests_per_second(port, host, path, seconds=max(1, round(SECONDS / 4)), connections=3)
+
+
+@contextlib.contextmanager
+def all_servers(folder: Path) -> Iterator[dict[str, Target]]:
+    """Hostel and its peers with one process each for the same application, behind the same nginx."""
+    folder.joinpath("app.py").write_text(APPLICATION)
+    server = Server(folder / "hostel")
+    server.site("site", None, app="app:application", directory=str(folder), workers={"min": 1, "max": 1})
+    folder.chmod(0o777)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    peers = {
+        "uWSGI": ("uwsgi", [
+            BIN / "uwsgi", "--socket", f"{folder}/uwsgi.sock", "--chmod-socket=666", "--master", "--processes", "1",
+            "--listen", "2048", "--disable-logging", "--chdir", folder, "--module", "app", "--need-app",
+            "--virtualenv", BIN.parent,
+        ]),
+        "gunicorn": ("http", [
+            BIN / "gunicorn", "-w", "1", "--chdir", folder, "--umask", "0", "-b", f"unix:{folder}/gunicorn.sock",
+            "app:application",
+        ]),
+        "granian": ("http", [
+            BIN / "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "1", "--uds",
+            f"{folder}/granian.sock", "--uds-permissions", "666", "--working-dir", folder, "app:application",
+        ]),
+    }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.kill)
+        server.start()
+        wait_for(lambda: server.workers("site"))
+        targets: dict[str, Target] = {"Hostel": (server.port, "site.localhost")}
+        for name, (kind, command) in peers.items():
+            stack.enter_context(process([str(part) for part in command], env=environment))
+            path = folder / f"{name.lower()}.sock"
+            wait_for_socket(path)
+            targets[name] = stack.enter_context(front_for("site.localhost", f"{kind} unix:{path}")), "site.localhost"
+        yield targets
+        server.stop()
+
+
+@contextlib.contextmanager
+def neighbours(folder: Path) -> Iterator[Server]:
+    """Two sites with the usual options."""
+    server = Server(folder / "neighbours")
+    for name in ("quiet", "busy"):
+        server.site(name, None, app="app:application", directory=str(folder))
+    try:
+        yield server.start()
+        server.stop()
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def visitors(target: Target, rate: float) -> Iterator[None]:
+    """Visitors from a process of their own, who have been coming for a while."""
+    port, host = target
+    call = f"visit({port}, {host!r}, rate={rate}, seconds=3600, patience={PATIENCE}, path='/compute')"
+    code = f"from bench.visitors import visit; {call}"
+    with process([sys.executable, "-c", code]):
+        time.sleep(WARM_SECONDS)
+        yield
+
+
+def compare(targets: dict[str, Target], path: str, title: str) -> None:
+    print(f"\n{title}: pages in time, as a share of what the site can do (wanted of Hostel: {WANTED})")
+    shares: dict[tuple[str, int], list[float]] = {}
+    for _ in range(ROUNDS):
+        for name, target in targets.items():
+            for load in LOADS:
+                capacity = capacity_of(target, path)
+                port, host = target
+                visits = visit(port, host, rate=capacity * load, seconds=SECONDS, patience=PATIENCE, path=path)
+                shares.setdefault((name, load), []).append(visits.rate / capacity)
+                if os.environ.get("VERBOSE"):
+                    print(name, load, f"{capacity:.0f}/s", visits.answers, f"p99 {visits.percentile(0.99):.3f}")
+    for (name, load), found in shares.items():
+        print(
+            f"  {name:<10} offered {load} times   {statistics.median(found):6.2f}   ({min(found):.2f} to {max(found):.2f})"
+        )
+    sys.stdout.flush()
+
+
+def neighbour(server: Server) -> None:
+    """What the visitors of one site notice of the overload of another, which computes: the server's own choice of workers."""
+    print(
+        "\na neighbour's pages while another site is offered too much: the slowest of a hundred, in ms (wanted: 1.5 times)"
+    )
+    quiet, busy = (server.port, "quiet.localhost"), (server.port, "busy.localhost")
+    capacity = capacity_of(busy, "/compute")
+    found: dict[str, list[float]] = {"alone": [], **{f"beside {load} times": [] for load in LOADS}}
+    for _ in range(ROUNDS):
+        for name, load in zip(found, (0, *LOADS), strict=True):
+            with visitors(busy, capacity * load) if load else contextlib.nullcontext():
+                visits = visit(*quiet, rate=50, seconds=SECONDS, patience=10.0)
+            found[name].append(visits.percentile(0.99) * 1000)
+            assert set(visits.answers) == {"200"}, visits.answers
+    for name, values in found.items():
+        ratio = statistics.median(values) / statistics.median(found["alone"])
+        spread = f"{min(values):.1f} to {max(values):.1f}"
+        print(f"  {name:<16} {statistics.median(values):7.1f}   ({spread})   {ratio:.2f} times")
+
+
+def main() -> None:
+    folder = make_folder()
+    try:
+        with all_servers(folder) as targets:
+            compare(targets, "/", "pages that wait for 10 ms")
+            compare(targets, "/compute", "pages that compute for 10 ms")
+        with neighbours(folder) as server:
+            neighbour(server)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
