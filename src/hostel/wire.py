@@ -145,6 +145,7 @@ class StartWorker(NamedTuple):
     threads: int
     processes: int
     queue: float
+    request: float
     drain: float
     lent_packages: str
     page: str

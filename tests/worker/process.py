@@ -48,10 +48,10 @@ class WorkerProcess:
         fields = {
             "site": "site", "worker": 1, "generation": 1, "application": "app:application", "interface": "auto",
             "directory": str(folder), "environment": {"PATH": os.environ["PATH"]}, "operations": [["reset_signals"]],
-            "threads": 1, "processes": 1, "queue": 5.0, "drain": 30.0, "lent_packages": "", "page": "",
+            "threads": 1, "processes": 1, "queue": 5.0, "request": 60.0, "drain": 30.0, "lent_packages": "", "page": "",
         } | order  # fmt: skip
         self.channel, theirs = Channel.pair()
-        board = scoreboard.create()
+        board = scoreboard.create(int(str(fields["threads"])))
         self.board = scoreboard.attach(board)
         self.slots = int(str(fields["threads"]))
         self.log_path = folder / f"log-{id(self)}"

@@ -130,7 +130,7 @@ class RunningServer:
         self.listener.bind(self.path)
         self.listener.listen(1000)
         self.ours, self.theirs = Channel.pair()
-        descriptor = scoreboard.create()
+        descriptor = scoreboard.create(self.options.get("threads", 1))
         self.board = scoreboard.attach(descriptor)
         os.close(descriptor)
         self.server = Server(

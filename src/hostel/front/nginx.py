@@ -173,8 +173,11 @@ def pass_to(module: str, request: float) -> list[str]:
 
 
 def uwsgi_parameters() -> list[str]:
-    """Our own parameter file for uwsgi. ``HTTP_HOST`` is a name that has been found in the run tree, or of the right form."""
+    """Our own parameter file for uwsgi. What comes first is what a worker's scoreboard tells of its request, so that is short.
+
+    ``HTTP_HOST`` is a name that has been found in the run tree, or of the right form."""
     parameters = {
+        "HTTP_X_REQUEST_ID": "$request_id",
         "REQUEST_METHOD": "$request_method",
         "REQUEST_URI": "$request_uri",
         "PATH_INFO": "$hostel_path_info",
@@ -213,6 +216,7 @@ def proxy_parameters() -> list[str]:
         "proxy_set_header X-Forwarded-For $remote_addr;",
         "proxy_set_header X-Forwarded-Host $hostel_host$hostel_port;",
         "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_set_header X-Request-Id $request_id;",
         "proxy_set_header X-Request-Start t=$msec;",
         "proxy_set_header X-Hostel-Mount $hostel_mount;",
     ]

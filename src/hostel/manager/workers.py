@@ -141,7 +141,7 @@ class Workers:
             order = orders.make_order(
                 site, worker.number, worker.generation, identity, self.surroundings.options, is_root=is_root
             )
-        board = scoreboard.create()
+        board = scoreboard.create(worker.slots)
         ours, theirs = Channel.pair()
         reader, writer = os.pipe()
         if os.geteuid() == 0:

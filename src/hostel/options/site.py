@@ -100,6 +100,15 @@ class LimitOptions:
             examples=["1s"],
         ),
     ] = 5.0
+    request: Annotated[
+        Duration,
+        Field(
+            gt=0,
+            description="How long a request may take, and a response in parts from one part to the next; then the client "
+            "gets 504, the error log says where it was, and a worker that does not let go of it is replaced.",
+            examples=["5m"],
+        ),
+    ] = 60.0
     drain: Annotated[
         Duration, Field(description="How long a leaving worker may take to finish its requests.", examples=["5m"])
     ] = 30.0
@@ -260,7 +269,7 @@ class Site:
         """What a worker is made of: when it changes, new workers are needed."""
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
-            self.workers.threads, self.limits.queue, self.limits.drain, self.limits.body,
+            self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
         )  # fmt: skip
 
     @property

@@ -11,7 +11,7 @@ So the block is decoded once, cut by the lengths alone, and everything unusual (
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from hostel.errors import PeerError
 
@@ -68,7 +68,7 @@ def variables(block: bytes, found: Optional[Dict[str, Any]] = None) -> Dict[str,
 
 
 # Header lines of which there is one, or that the front sets.
-SINGLE_HEADERS = frozenset(("HTTP_HOST", "HTTP_X_REQUEST_START"))
+SINGLE_HEADERS = frozenset(("HTTP_HOST", "HTTP_X_REQUEST_ID", "HTTP_X_REQUEST_START"))
 
 
 def _join_repeated(text: str, block: bytes, found: Dict[str, Any]) -> None:
@@ -101,3 +101,18 @@ def packet(found: Dict[str, str]) -> bytes:
         for raw in (part.encode("latin-1") for part in pair)
     )
     return b"\0" + len(block).to_bytes(2, "little") + b"\0" + block
+
+
+def peek(packet: bytes, names: Sequence[str]) -> Dict[str, str]:
+    """The variables of these names, as far as they can be found in the beginning of a packet, which may be anything."""
+    found: Dict[str, str] = {}
+    position, end = HEADER_BYTES, min(len(packet), HEADER_BYTES + int.from_bytes(packet[1:3], "little"))
+    while position + 2 < end:
+        parts = []
+        for _ in range(2):
+            begin = position + 2
+            position = begin + int.from_bytes(packet[begin - 2 : begin], "little")
+            parts.append(packet[begin : min(position, end)].decode("latin-1"))
+        if parts[0] in names:
+            found[parts[0]] = parts[1]
+    return found

@@ -17,16 +17,14 @@ import math
 import socket
 import sys
 import time
-from typing import Any, Awaitable, Callable, Dict, MutableMapping, Set, Tuple
+from typing import Any, Callable, Set, Tuple
 
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
+from hostel.worker.counted import Counted, Running
 from hostel.worker.load import LoadError
-from hostel.worker.wsgi import FRONT_PAGES, let_front_finish
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Dict[str, Any]]]
-Send = Callable[[Dict[str, Any]], Awaitable[None]]
+from hostel.worker.stuck import obey_signals
+from hostel.worker.wsgi import let_front_finish
 
 REDIRECT = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @%b\r\nContent-Length: 0\r\n\r\n"
 MARKED_SECONDS = 0.2  # so soon the front knows of the HTTP socket of a worker that is ready
@@ -35,92 +33,6 @@ REQUEST_SECONDS = 60
 ACCEPT_TURNS = 5  # of the loop, from accept(2) until the protocol has the connection; asyncio takes 3
 ARRIVAL_SECONDS = 2  # the front sends its request as soon as it is connected
 BACKLOG = 65535  # the kernel lowers it to net.core.somaxconn
-# What the front says of forwarding; anything else that begins so is a client's claim.
-FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
-
-
-class Counted:
-    """The application with its requests and WebSockets counted, and the queue time noted for the access log.
-
-    It is not asked when a request's body is larger than ``body`` bytes; 0 is without a bound. The front has the body already,
-    and says how large it is.
-    """
-
-    def __init__(self, application: Any, board: memoryview[float], label: str, body: int = 0) -> None:
-        self.application = application
-        self.board = board
-        self.label = label
-        self.body = body or math.inf
-        self.failure = ""  # what the lifespan said when it could not start
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-
-            async def send_observed(message: Dict[str, Any]) -> None:
-                if message["type"] == "lifespan.startup.failed":
-                    self.failure = str(message.get("message", ""))
-                await send(message)
-
-            await self.application(scope, receive, send_observed)
-            return
-        waited, headers = 0.0, []
-        for name, value in scope["headers"]:
-            if name == b"x-request-start":
-                try:
-                    waited = max(0.0, time.time() - float(value[2:]))
-                except ValueError:
-                    pass
-            elif name == b"content-length" and int(value) > self.body:
-                await refuse(send, 413)
-                return
-            elif name == b"x-hostel-mount":
-                mount_at(scope, value.decode("utf-8", "surrogateescape"))
-                continue
-            elif name[:12] == b"x-forwarded-" and name not in FORWARDED:
-                continue
-            headers.append((name, value))
-        scope["headers"] = headers
-        note = (b"x-hostel", f"queue={waited:.3f} worker={self.label}".encode())
-
-        is_answered = False
-
-        async def send_noted(message: Dict[str, Any]) -> None:
-            nonlocal is_answered
-            is_answered = True
-            if message["type"] in ("http.response.start", "websocket.accept"):
-                message = {**message, "headers": [*message.get("headers", ()), note]}
-            await send(message)
-
-        board = self.board
-        if not board[0]:
-            board[1] = time.monotonic()
-        board[0] += 1
-        try:
-            await self.application(scope, receive, send_noted)
-        except Exception:
-            if scope["type"] == "http" and not is_answered:
-                await refuse(send_noted, 500)
-            raise
-        finally:
-            board[0] -= 1
-            if not board[0]:
-                board[1] = 0
-            board[2] += 1
-
-
-async def refuse(send: Send, status: int) -> None:
-    """Answer with the front's page for this status."""
-    place = FRONT_PAGES[str(status)].encode()
-    headers = [(b"content-length", b"0"), (b"x-accel-redirect", place)]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def mount_at(scope: Scope, path: str) -> None:
-    """Tell the application under which path of another site it was asked for, as the ASGI specification wants it: the
-    path stays whole. One that the front and uvicorn read differently is the application's to refuse."""
-    if scope["path"] == path or scope["path"].startswith(f"{path}/"):
-        scope["root_path"] = path
 
 
 async def redirect_to_http(connection: socket.socket, ready_at: float, drained: asyncio.Event) -> None:
@@ -171,6 +83,7 @@ def serve(
     *,
     board: memoryview[float],
     label: str,
+    request: float,
     drain: float,
     body: int,
     lent_packages: str,
@@ -180,7 +93,8 @@ def serve(
 
     Raises ``LoadError`` when uvicorn is not to be had or the application's lifespan fails to start.
     """
-    counted = Counted(application, board, label, body)
+    running = Running(board, request)
+    counted = Counted(application, running, label, body)
     uvicorn, config = load_uvicorn(counted, drain, lent_packages)
     let_front_finish()
 
@@ -216,6 +130,7 @@ def serve(
             self.redirects: Set[asyncio.Task[None]] = set()
             loop.add_reader(listener, accept)
             loop.add_reader(control, obey)
+            obey_signals(running.interrupt)
             on_ready()
             ready_at = time.time()
 

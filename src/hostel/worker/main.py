@@ -134,16 +134,18 @@ class Worker:
             self.enter("lifespan")
             asgi.serve(
                 application, self.listener, http, CONTROL, self.take_order,
-                board=self.board, label=self.label, drain=order.drain, body=order.body, lent_packages=order.lent_packages,
-                on_ready=self.ready,
+                board=self.board, label=self.label, request=order.request, drain=order.drain, body=order.body,
+                lent_packages=order.lent_packages, on_ready=self.ready,
             )  # fmt: skip
         else:
-            from hostel.worker import wsgi
+            from hostel.worker import stuck, wsgi
 
             server = wsgi.Server(
                 application, self.listener, CONTROL, self.take_order, board=self.board, label=self.label,
-                threads=order.threads, processes=order.processes, queue=order.queue, body=order.body,
+                threads=order.threads, processes=order.processes, queue=order.queue, request=order.request,
+                body=order.body,
             )  # fmt: skip
+            stuck.obey_signals(server.stuck.interrupt)
             self.ready()
             if self.has_http:  # the site was ASGI
                 from hostel.worker import away

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
+import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 PASS, DROP, LENGTH = 1, 2, 3  # what becomes of a header
@@ -22,6 +24,8 @@ DROPPED = frozenset(
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
 KNOWN_NAMES = 1000
 BODYLESS = ("204", "304")
+PIECE_BYTES = 2**22  # of a file, between two signs that something happens
+EVENT_STREAM = re.compile(rb"\ncontent-type:[ \t]*text/event-stream", re.IGNORECASE)
 
 _verdicts: Dict[str, int] = {}
 
@@ -82,13 +86,30 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Response:
-    """One response on its way to the front over ``descriptor``; ``note`` is for the access log."""
+    """One response on its way to the front over ``descriptor``; ``note`` is for the access log.
 
-    __slots__ = ("descriptor", "head", "is_bodyless", "is_head", "is_started", "length", "note", "sent")
+    ``board[began]`` is where the time stands from which the request's age counts: a response in parts makes it young again
+    with each part, and a stream of events may take any time.
+    """
 
-    def __init__(self, descriptor: int, is_head: bool, note: str) -> None:
+    __slots__ = (
+        "began",
+        "board",
+        "descriptor",
+        "head",
+        "is_bodyless",
+        "is_head",
+        "is_started",
+        "length",
+        "note",
+        "sent",
+    )
+
+    def __init__(self, descriptor: int, is_head: bool, note: str, board: memoryview[float], began: int) -> None:
         self.descriptor = descriptor
         self.note = note
+        self.board = board
+        self.began = began
         self.is_head = is_head  # the request's method is HEAD
         self.is_bodyless = False  # 204, 304: there is no body, nor a length of one
         self.head = b""  # from start_response on, without the empty line
@@ -148,6 +169,15 @@ class Response:
         self.is_started = True
         length = b"" if self.length is None else b"Content-Length: %d\r\n" % self.length
         write_all(self.descriptor, b"%b%b\r\n%b" % (self.head, length, self._cut(body)))
+        if EVENT_STREAM.search(self.head):
+            self.board[self.began] = 0.0
+        else:
+            self._progress()
+
+    def _progress(self) -> None:
+        """The application does something for this request."""
+        if self.board[self.began]:
+            self.board[self.began] = time.monotonic()
 
     def write(self, data: bytes) -> None:
         """The ``write`` callable: the bytes are on their way when it returns.
@@ -162,6 +192,7 @@ class Response:
             part = self._cut(data)
             if part:
                 write_all(self.descriptor, part)
+                self._progress()
         if self.length is not None and self.sent > self.length:
             raise ValueError(f"the application sent more than the {self.length} bytes of its Content-Length")
 
@@ -223,8 +254,9 @@ class Response:
             return
         end = position + (size if self.length is None else min(size, self.length - self.sent))
         while position < end:
-            count = os.sendfile(self.descriptor, file.fileno(), position, end - position)
+            count = os.sendfile(self.descriptor, file.fileno(), position, min(end - position, PIECE_BYTES))
             if not count:
                 break  # the file shrank meanwhile
+            self._progress()
             position += count
             self.sent += count

@@ -28,6 +28,7 @@ from hostel.worker import scoreboard
 from hostel.worker.body import Body, Input
 from hostel.worker.queueing import QueueBound
 from hostel.worker.response import FileWrapper, Response
+from hostel.worker.stuck import Interrupter, RequestTooLong
 
 READ_BYTES = 8192
 REQUEST_HEAD_SECONDS = 30  # the front sends a request in one piece: a head that takes longer has no sender any more
@@ -57,9 +58,9 @@ class Server:
     ``control`` is the descriptor on which orders arrive; ``take_order`` is called when it is readable and says whether
     to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker (under lasting overload
     it is less, see ``queueing``); it counts from the moment this worker was ready, so that visitors who waited for the
-    site's start are served. ``board`` has a slot for each thread. ``body`` is the most
-    bytes of a request's body; 0 is without a bound. With ``leave_when_empty`` the server ends as soon as nothing waits,
-    and not before.
+    site's start are served. ``request`` is how long one may run before ``stuck.interrupt`` raises in it. ``body`` is the
+    most bytes of a request's body; 0 is without a bound. ``board`` has a slot for each thread. With ``leave_when_empty``
+    the server ends as soon as nothing waits, and not before.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Server:
         threads: int = 1,
         processes: int = 1,
         queue: float = 5.0,
+        request: float = 60.0,
         body: int = 0,
         leave_when_empty: bool = False,
     ) -> None:
@@ -82,6 +84,8 @@ class Server:
         self.control = control
         self.take_order = take_order
         self.board = board
+        self.notes = board.cast("B")
+        self.stuck = Interrupter(board, threads, request)
         self.label = label
         self.threads = threads
         self.bound = QueueBound(queue)
@@ -144,6 +148,7 @@ class Server:
     def _serve(self, slot: int, wake: int, is_drain: Callable[[], bool]) -> None:
         """One thread's life, until it is drained or cannot accept any more."""
         let_front_finish()
+        self.stuck.enter(slot)
         try:
             self._accept_and_handle(slot, wake, is_drain)
         except OSError as error:
@@ -154,7 +159,9 @@ class Server:
         accept = self.listener._accept  # type: ignore[attr-defined]  # accept4(2) without a socket object around it
         handle, close, clock, board = self.handle, os.close, time.monotonic, self.board
         listening = self.listener.fileno()
-        busy, began, served = (slot * scoreboard.SLOT + field for field in range(scoreboard.SLOT))
+        busy, began, served = (
+            slot * scoreboard.SLOT + field for field in (scoreboard.BUSY, scoreboard.BEGAN, scoreboard.SERVED)
+        )
         waiting = select.epoll()
         # Exclusive: a connection wakes one of the idle threads and processes, not all of them (epoll_ctl(2)). Whoever is
         # woken has to take it, even one that is told to drain at the same moment: nobody else knows of it.
@@ -189,8 +196,8 @@ class Server:
             now = clock()
             board[busy], board[began] = 1, now
             try:
-                handle(descriptor)
-            except (OSError, PeerError):
+                handle(descriptor, slot)
+            except (OSError, PeerError, RequestTooLong):
                 pass  # nobody is there to be told
             finally:
                 try:
@@ -227,8 +234,8 @@ class Server:
                 raise ConnectionError("the front closed the connection within the request's head")
             data += more
 
-    def handle(self, descriptor: int) -> None:
-        """One request, from its first byte to its last.
+    def handle(self, descriptor: int, slot: int = 0) -> None:
+        """One request, from its first byte to its last, by the thread of this slot.
 
         Raises ``PeerError`` or ``OSError`` when there is nobody to be answered.
         """
@@ -236,6 +243,9 @@ class Server:
         end = 4 + (data[1] | data[2] << 8) if len(data) > 4 else 0
         if len(data) < end or not end or data[0] or data[3]:
             data, end = self.read_head(descriptor, data)
+        head = data[: scoreboard.NOTE_BYTES]
+        place = slot * scoreboard.SLOT_BYTES + scoreboard.NOTE
+        self.notes[place : place + len(head)] = head
         environ = uwsgi.variables(data[4:end], self.environ.copy())
         now = time.time()
         try:
@@ -255,7 +265,7 @@ class Server:
         method = environ.get("REQUEST_METHOD")
         if not method:
             raise PeerError("cannot serve a uwsgi request without REQUEST_METHOD")
-        response = Response(descriptor, method == "HEAD", note)
+        response = Response(descriptor, method == "HEAD", note, self.board, slot * scoreboard.SLOT + scoreboard.BEGAN)
         body = None
         length = environ.get("CONTENT_LENGTH")
         if length:
@@ -280,6 +290,7 @@ class Server:
 
         result: Any = None
         try:
+            self.stuck.is_inside[slot] = True
             result = self.application(environ, response.start)
             if type(result) is list and len(result) == 1 and not response.is_started:
                 response.send_whole(result[0])
@@ -291,6 +302,7 @@ class Server:
         except BaseException as error:  # SystemExit too: one request must not end the worker
             self.report(environ, response, error)
         finally:
+            self.stuck.leave(slot)
             try:
                 if hasattr(result, "close"):
                     result.close()
@@ -314,11 +326,14 @@ class Server:
             environ["QUERY_STRING"] = ""
 
     def report(self, environ: Dict[str, Any], response: Response, error: BaseException) -> None:
-        """Write the traceback to the site's error log, and answer 500 if nothing has been answered yet."""
+        """Write the traceback to the site's error log, and answer 500 or 504 if nothing has been answered yet."""
         request = f"{environ.get('REQUEST_METHOD')} {environ.get('REQUEST_URI') or environ.get('PATH_INFO')}"
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        complain(f"error in the application at {request!r}\n{text.rstrip()}")
-        if not response.is_started:
+        complain_of(error, request, environ.get("HTTP_X_REQUEST_ID", ""))
+        if response.is_started:
+            return
+        if isinstance(error, RequestTooLong):
+            self.refuse(response, "504 Gateway Timeout", "The application took too long to answer.")
+        else:
             self.refuse(response, "500 Internal Server Error", "The application failed. Its log says why.")
 
     def refuse(self, response: Response, status: str, text: str, retry_after: int = 0) -> None:
@@ -343,6 +358,12 @@ def complain(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except Exception:
         pass  # it is closed, or something else is in its place
+
+
+def complain_of(error: BaseException, request: str, request_id: str) -> None:
+    """Write the traceback of a request's error to the site's error log."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    complain(f"error in the application at {request!r}{request_id and f' (request {request_id})'}\n{text.rstrip()}")
 
 
 def let_front_finish() -> None:

@@ -1,0 +1,212 @@
+"""The requests of an ASGI worker: counted on the scoreboard, noted for the access log, cancelled when they take too long.
+
+The hard part is that one thread has them all. So the scoreboard tells of the oldest of those that may not take any time
+(WebSockets and streams of events may), and one timer waits for that one's time. A request that computes, instead of
+waiting, blocks the loop and with it that timer; the manager sees from outside that the oldest is too old, and its signal
+raises in whatever the loop runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any, Awaitable, Callable, Dict, Iterable, MutableMapping, Optional, Set, Tuple
+
+from hostel.worker import scoreboard
+from hostel.worker.stuck import RequestTooLong
+from hostel.worker.wsgi import FRONT_PAGES, complain_of
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Dict[str, Any]]]
+Send = Callable[[Dict[str, Any]], Awaitable[None]]
+
+# What the front says of forwarding; anything else that begins so is a client's claim.
+FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+
+
+class Running:
+    """The requests that may not run for ever, the one that has shown no progress for longest first.
+
+    Those whose time is up are cancelled, with one timer for all of them. What the scoreboard says of the worker's requests is
+    said here.
+    """
+
+    def __init__(self, board: memoryview[float], limit: float) -> None:
+        self.board = board
+        self.notes = board.cast("B")[scoreboard.NOTE : scoreboard.SLOT_BYTES]
+        self.limit = limit
+        self.began: Dict[Any, float] = {}  # by task, in the order of the times
+        self.scopes: Dict[Any, Scope] = {}
+        self.overdue: Set[Any] = set()  # tasks that have been cancelled and are not over
+        self.shown: Any = None  # the task that the scoreboard tells of
+        self.alarm: Optional[asyncio.TimerHandle] = None
+
+    def begin(self, task: Any, scope: Scope) -> None:
+        """One more runs."""
+        self.board[scoreboard.BUSY] += 1
+        self.scopes[task] = scope
+        if scope["type"] == "http":  # WebSockets may take any time
+            self.began[task] = time.monotonic()
+        self._show()
+        if self.alarm is None:
+            self._set_alarm()
+
+    def progress(self, task: Any, is_endless: bool = False) -> None:
+        """It has sent a part of its response, or begun a stream of events, which may take any time."""
+        if self.began.pop(task, None) and not is_endless:
+            self.began[task] = time.monotonic()
+        self._show()
+
+    def end(self, task: Any) -> None:
+        self.began.pop(task, None)
+        self.overdue.discard(task)
+        del self.scopes[task]
+        self.board[scoreboard.BUSY] -= 1
+        self.board[scoreboard.SERVED] += 1
+        self.board[scoreboard.OVERDUE] = len(self.overdue)
+        self._show()
+
+    def _show(self) -> None:
+        """Tell of the one that is to be told of: the oldest, or any when all may take any time."""
+        task = next(iter(self.began or self.scopes), None)
+        self.board[scoreboard.BEGAN] = self.began.get(task, 0.0)
+        if task is not self.shown and task is not None:
+            scope = self.scopes[task]
+            url = request_of(scope)
+            note = scoreboard.make_note(id_of(scope), scope.get("method", "GET"), url)
+            self.notes[: len(note)] = note
+        self.shown = task
+
+    def _set_alarm(self) -> None:
+        waiting = [began for task, began in self.began.items() if task not in self.overdue][:1]
+        if not waiting:
+            self.alarm = None
+            return
+        loop = asyncio.get_running_loop()
+        self.alarm = loop.call_later(max(0.0, waiting[0] + self.limit - time.monotonic()), self.expire)
+
+    def expire(self) -> None:
+        """Cancel those whose time is up."""
+        now = time.monotonic()
+        for task, began in self.began.items():
+            if began + self.limit > now:
+                break
+            if task not in self.overdue:
+                self.overdue.add(task)
+                task.cancel()
+        self.board[scoreboard.OVERDUE] = len(self.overdue)
+        self._set_alarm()
+
+    def interrupt(self, *_: Any) -> None:
+        """The handler of the manager's signal: the loop is blocked by what runs now, if it could not even cancel the oldest."""
+        task = asyncio.current_task() if asyncio._get_running_loop() else None
+        oldest = next(iter(self.began.items()), None)
+        if task is not None and oldest and oldest[0] not in self.overdue and time.monotonic() - oldest[1] > self.limit:
+            raise RequestTooLong
+
+
+class Counted:
+    """The application with its requests and WebSockets counted, and the queue time noted for the access log.
+
+    It is not asked when a request's body is larger than ``body`` bytes; 0 is without a bound. The front has the body already,
+    and says how large it is.
+    """
+
+    def __init__(self, application: Any, running: Running, label: str, body: int = 0) -> None:
+        self.application = application
+        self.running = running
+        self.label = label
+        self.body = body or math.inf
+        self.failure = ""  # what the lifespan said when it could not start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+
+            async def send_observed(message: Dict[str, Any]) -> None:
+                if message["type"] == "lifespan.startup.failed":
+                    self.failure = str(message.get("message", ""))
+                await send(message)
+
+            await self.application(scope, receive, send_observed)
+            return
+        waited, headers = 0.0, []
+        for name, value in scope["headers"]:
+            if name == b"x-request-start":
+                try:
+                    waited = max(0.0, time.time() - float(value[2:]))
+                except ValueError:
+                    pass
+            elif name == b"content-length" and int(value) > self.body:
+                await refuse(send, 413)
+                return
+            elif name == b"x-hostel-mount":
+                mount_at(scope, value.decode("utf-8", "surrogateescape"))
+                continue
+            elif name[:12] == b"x-forwarded-" and name not in FORWARDED:
+                continue
+            headers.append((name, value))
+        scope["headers"] = headers
+        note = (b"x-hostel", f"queue={waited:.3f} worker={self.label}".encode())
+        task, running = asyncio.current_task(), self.running
+        is_started = False
+
+        async def send_noted(message: Dict[str, Any]) -> None:
+            nonlocal is_started
+            is_started = True
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                message = {**message, "headers": [*message.get("headers", ()), note]}
+                running.progress(task, is_event_stream(message["headers"]))
+            elif message.get("more_body"):
+                running.progress(task)
+            await send(message)
+
+        running.begin(task, scope)
+        try:
+            await self.application(scope, receive, send_noted)
+        except (asyncio.CancelledError, RequestTooLong) as error:
+            if isinstance(error, asyncio.CancelledError) and task not in running.overdue:
+                raise
+            complain_of(error, f"{scope.get('method')} {request_of(scope)}", id_of(scope))
+            if not is_started:
+                await refuse(send_noted, 504)
+        except Exception:
+            if scope["type"] == "http" and not is_started:
+                await refuse(send_noted, 500)
+            raise
+        finally:
+            running.end(task)
+
+
+def request_of(scope: Scope) -> str:
+    """The path and query of a request, as the client wrote them."""
+    query = scope["query_string"].decode("latin-1")
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return path.decode("latin-1") + (f"?{query}" if query else "")
+
+
+def id_of(scope: Scope) -> str:
+    """The front's id of a request."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+
+
+def is_event_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
+    """Whether a response is a stream of events (HTML, section 9.2)."""
+    return any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
+    )
+
+
+async def refuse(send: Send, status: int) -> None:
+    """Answer with the front's page for this status."""
+    place = FRONT_PAGES[str(status)].encode()
+    headers = [(b"content-length", b"0"), (b"x-accel-redirect", place)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def mount_at(scope: Scope, path: str) -> None:
+    """Tell the application under which path of another site it was asked for, as the ASGI specification wants it: the
+    path stays whole. One that the front and uvicorn read differently is the application's to refuse."""
+    if scope["path"] == path or scope["path"].startswith(f"{path}/"):
+        scope["root_path"] = path
