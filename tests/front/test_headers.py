@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.server import Server
 
 MARK = "from-the-client"
 SPOOFED = (
-    *REMOVED_HEADERS, "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Start", "X-Forwarded-User",
-    "X-Forwarded-Anything", "x-forwarded-email", "X-FORWARDED-GROUPS",
+    *REMOVED_HEADERS, "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Start", "X-Request-Id",
+    "X-Forwarded-User", "X-Forwarded-Anything", "x-forwarded-email", "X-FORWARDED-GROUPS",
 )  # fmt: skip
 KINDS = ("wsgi", "asgi")
 
@@ -53,6 +54,7 @@ def test_an_ordinary_request(server: Server, kind: str) -> None:
     )
     start = seen["headers"].pop("x-request-start")
     assert start.startswith("t=")
+    assert re.fullmatch("[0-9a-f]{32}", seen["headers"].pop("x-request-id"))
     assert seen["headers"] == {
         "host": f"{kind}.localhost", "accept": "text/html", "user-agent": "me", "cookie": "a=b", "x-own": "1",
         "authorization": "Basic eDp5", "x-forwarded-for": "127.0.0.1", "x-forwarded-host": f"{kind}.localhost",
@@ -65,6 +67,7 @@ def test_who_forwards_is_known_to_the_front_alone(server: Server, kind: str) -> 
     seen = ask(server, kind, *(f"{name}: {MARK}" for name in SPOOFED), *(f"{name}: {MARK}, again" for name in SPOOFED))
     assert MARK not in json.dumps(seen)
     assert seen["headers"].pop("x-request-start").startswith("t=")
+    assert re.fullmatch("[0-9a-f]{32}", seen["headers"].pop("x-request-id"))
     assert seen["headers"].pop("connection", "close") == "close"
     assert seen["headers"] == {
         "host": f"{kind}.localhost", "x-forwarded-for": "127.0.0.1", "x-forwarded-host": f"{kind}.localhost",
