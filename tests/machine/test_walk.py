@@ -210,6 +210,11 @@ class World(RuleBasedStateMachine):
         self.tell(e.LoadMeasured(Load(busy, busy, waiting, idle_for=idle_for)))
 
     @rule(choice=st.integers(0, 9))
+    def wear_out(self, choice: int) -> None:
+        if number := self.choose(choice, list(self.processes)):
+            self.tell(e.WorkerWornOut(number, "after 3 requests"))
+
+    @rule(choice=st.integers(0, 9))
     def claim_place(self, choice: int) -> None:
         if number := self.choose(choice, list(self.processes)):
             self.tell(e.PlaceClaimed(number))
@@ -285,7 +290,7 @@ class World(RuleBasedStateMachine):
     def there_are_not_too_many_workers(self) -> None:
         for generation in {self.machine.serving, self.machine.successor} - {0}:
             workers = [w for w in self.machine.workers.values() if w.generation == generation]
-            here = [w for w in workers if w.phase is not Phase.LEAVING]
+            here = [w for w in workers if w.phase is not Phase.LEAVING and w.replaces not in self.machine.workers]
             assert len(here) <= max(max(w.site.workers.max for w in here), 4) if here else True
 
     # --- what comes ------------------------------------------------------------------------------------------------

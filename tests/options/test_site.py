@@ -106,6 +106,9 @@ def test_every_option_is_taken() -> None:
         body = "1M"
         rate = 10
         connections = 50
+        requests = 10000
+        life = "1d"
+        worker_memory = "256M"
         [mount]
         "/shop/" = "shop"
         "/a b/c" = "other"
@@ -116,7 +119,7 @@ def test_every_option_is_taken() -> None:
         directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
-        workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50),
+        workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
     )  # fmt: skip
 
@@ -348,7 +351,7 @@ def test_one_wrong_option(text: str, where: str, reason: str) -> None:
         ('domain = ["x"]', "domain", "did you mean 'domains'?"), ("[worker]\nmax = 1", "worker", "did you mean 'workers'?"),
         ("[workers]\nmaximum = 1", "workers.maximum", "did you mean 'max'?"),
         ('[limits]\nstrat = "1s"', "limits.strat", "did you mean 'start'?"),
-        ('[limits]\nmemory = "1G"', "limits.memory", "known here: start, queue, request, drain"),
+        ('[limits]\ncpus = 2', "limits.cpus", "known here: start, queue, request, drain"),
         ('"\\u001b[31mx" = 1', r"\x1b[31mx", "known here: app,"), ("x" * 1000 + " = 1", "x" * 97 + "...", "known here: app,"),
     ],
 )  # fmt: skip

@@ -77,6 +77,10 @@ class SiteView:
     wanted: Annotated[int, "how many workers its load wants; 0 when it does not serve"]
     waiting: Annotated[int, "requests that wait in its queue"]
     served: Annotated[int, "requests that its workers have answered since the manager started"]
+    replaced: Annotated[
+        str, 'which worker was replaced last by a fresh one, and why, as in "worker 1.3 after 10,000 requests"'
+    ]
+    replaced_at: Annotated[float, "when, in seconds since the epoch; 0 when none was"]
     problems: Annotated[Sequence[ProblemView], "what is wrong with it; a successful start clears those of workers"]
 
 

@@ -168,6 +168,7 @@ def print_site(site: dict[str, Any]) -> None:
         "logs": site["log_dir"],
         "generation": site["generation"] or "",
         "pool": pool_of(site),
+        "replaced": f"{site['replaced']}, {ago(site['replaced_at'])} ago" if site["replaced"] else "",
         "served": count(site["served"], "request") if site["served"] else "",
     }
     for name, value in facts.items():

@@ -130,6 +130,10 @@ def need_of(machine: Moves, number: int) -> Need:
     worker = machine.workers[number]
     here = [one for one in machine.workers.values() if one.generation == worker.generation]
     placed = sum(one.phase in (Phase.STARTING, Phase.READY) for one in here)
-    if worker.generation == machine.successor or placed < machine.site.workers.min:
+    if (
+        worker.generation == machine.successor
+        or worker.replaces in machine.workers
+        or placed < machine.site.workers.min
+    ):
         return Need.OWED
     return Need.MORE if machine.serving else Need.FIRST

@@ -97,7 +97,12 @@ class Decisions(Moves):
     def ready_serving(self, event: e.WorkerReady, now: float) -> State | None:
         """One more; the last that a successor needs makes it take over."""
         worker = self._take_ready(event)
-        is_successor = worker is not None and worker.generation == self.successor
+        if worker is None:
+            return None
+        if worker.replaces and worker.replaces in self._of(worker.generation, Phase.READY):
+            self.replaced = f"worker {worker.generation}.{worker.replaces} {worker.reason}"
+            self._drain(worker.replaces)
+        is_successor = worker.generation == self.successor
         if is_successor and not self._of(self.successor, Phase.ORDERED, Phase.STARTING):
             self._take_over()
         return None
@@ -242,8 +247,10 @@ class Decisions(Moves):
         """Have as many workers as the pool wants. A reload leaves it as it is."""
         if self.successor:
             return None
-        ready, starting, ordered = (
-            self._of(self.serving, phase) for phase in (Phase.READY, Phase.STARTING, Phase.ORDERED)
+        ready = self._of(self.serving, Phase.READY)
+        starting, ordered = (
+            [number for number in self._of(self.serving, phase) if not self._is_beside(number)]
+            for phase in (Phase.STARTING, Phase.ORDERED)
         )
         self.pool = self.pool.after(
             event.load, self.site.workers, now, ready=len(ready), starting=len(starting), ordered=len(ordered)
@@ -259,6 +266,18 @@ class Decisions(Moves):
             for number in [*reversed(ordered), *(() if starting else ready)][: max(0, surplus)]:
                 self._drain(number)
         return None
+
+    def _is_beside(self, number: int) -> bool:
+        """Whether this worker is to take the place of one that is still there."""
+        worker = self.workers[number]
+        return worker.replaces in self.workers and worker.phase is not Phase.LEAVING
+
+    def wore_out(self, event: e.WorkerWornOut, now: float) -> None:
+        """Start another one beside it, unless one of the site is being replaced already; it leaves when that is ready."""
+        is_held_up = self.successor or now < self.grow_after or any(map(self._is_beside, self.workers))
+        if event.worker in self._of(self.serving, Phase.READY) and not is_held_up:
+            worker = self.workers[event.worker]
+            self._order_worker(self.serving, worker.site, event.worker, event.reason)
 
     def gave_way(self, event: e.PlaceClaimed, now: float) -> State | None:
         """Let a worker above the minimum leave; with the last one the site sleeps. What waits in the queue wakes it again."""

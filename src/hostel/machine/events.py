@@ -97,6 +97,14 @@ class LoadMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerWornOut:
+    """The worker has done enough. ``reason`` continues "worker 1.2 was replaced ..."."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceClaimed:
     """Another site needs a worker, the machine has no room for one more, and this one is to give way."""
 
@@ -139,9 +147,11 @@ class TurnedAway:
 
 Event = (
     Configured | Removed | RequestArrived | WorkerForked | WorkerReady | WorkersAdopted | WorkerFailed | WorkerExited
-    | LoadMeasured | PlaceClaimed | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered | PauseOrdered | TurnedAway
+    | LoadMeasured | WorkerWornOut | PlaceClaimed | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered
+    | PauseOrdered | TurnedAway
 )  # fmt: skip
 EVENTS: tuple[type, ...] = (
     Configured, Removed, RequestArrived, WorkerForked, WorkerReady, WorkersAdopted, WorkerFailed, WorkerExited,
-    LoadMeasured, PlaceClaimed, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered, TurnedAway,
+    LoadMeasured, WorkerWornOut, PlaceClaimed, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered,
+    TurnedAway,
 )  # fmt: skip

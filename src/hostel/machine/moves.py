@@ -23,6 +23,8 @@ class Worker:
     generation: int
     site: Site
     phase: Phase = Phase.ORDERED
+    replaces: int = 0  # the worker that leaves when this one is ready
+    reason: str = ""  # why
 
 
 class Moves:
@@ -30,7 +32,7 @@ class Moves:
 
     __slots__ = (
         "_out", "failure", "generation", "grow_after", "history", "is_asgi", "is_reload_pending", "is_removed",
-        "next_worker", "pool", "resume_at", "serving", "site", "state", "successor", "workers",
+        "next_worker", "pool", "replaced", "resume_at", "serving", "site", "state", "successor", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -47,6 +49,7 @@ class Moves:
         self.failure: Failure | None = None  # the last problem; cleared when a generation takes over
         self.history = History()
         self.pool = Pool()
+        self.replaced = ""  # which worker was replaced last, and why
         self.grow_after = 0.0
         self.resume_at = 0.0  # when a paused site goes on by itself
         self._out: list[Command] = []
@@ -60,9 +63,9 @@ class Moves:
     def _of(self, generation: int, *phases: Phase) -> list[int]:
         return [n for n, w in self.workers.items() if w.generation == generation and w.phase in phases]
 
-    def _order_worker(self, generation: int, site: Site) -> None:
+    def _order_worker(self, generation: int, site: Site, replaces: int = 0, reason: str = "") -> None:
         number, self.next_worker = self.next_worker, self.next_worker + 1
-        self.workers[number] = Worker(generation, site)
+        self.workers[number] = Worker(generation, site, replaces=replaces, reason=reason)
         self._do(c.StartWorker(number, generation, site))
 
     def _begin_generation(self) -> int:

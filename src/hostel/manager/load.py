@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from hostel.machine import events as e
 from hostel.machine.pool import Load
+from hostel.machine.wear import Wear, reason_to_replace
 from hostel.manager.budget import Purse
 from hostel.manager.site import ManagedSite
 
@@ -57,6 +58,7 @@ class LoadMeter:
             return
         now = self._loop.time()
         running, served, occupied, is_full = 0, managed.served_before, 0.0, True
+        limits, worn = managed.machine.site.limits, None
         for worker in managed.workers.values():
             if worker.phase == "ready":
                 reading = worker.reading()
@@ -68,6 +70,11 @@ class LoadMeter:
                 share = worker.share(reading)
                 occupied += share
                 is_full = is_full and share >= 1
+                reason = reason_to_replace(
+                    limits, worker.number, Wear(reading.served, now - worker.ready_at, worker.memory)
+                )
+                if reason:
+                    worn = e.WorkerWornOut(worker.number, reason)
         if running or served != managed.served:
             managed.last_active = now
         else:
@@ -77,3 +84,5 @@ class LoadMeter:
         managed.served, managed.looked_at = served, now
         load = Load(running, occupied, waiting, pace, now - managed.last_active)
         self._dispatch(managed.name, e.LoadMeasured(load))
+        if worn is not None:
+            self._dispatch(managed.name, worn)

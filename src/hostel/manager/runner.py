@@ -105,7 +105,7 @@ class Runner:
         if managed is None:
             return
         machine = managed.machine
-        state, failure = machine.state, machine.failure
+        state, failure, replaced = machine.state, machine.failure, machine.replaced
         try:
             commands = machine.handle(event, self.loop.time())
         except Bug:
@@ -123,6 +123,9 @@ class Runner:
         managed.remember()
         if machine.failure is not None and machine.failure is not failure:
             self.log(managed, f"problem {machine.failure.id}: {machine.failure.reason}")
+        if machine.replaced is not replaced:
+            managed.replaced_at = time.time()
+            self.log(managed, f"replaced {machine.replaced}")
 
     def _report_bug(self, name: str) -> None:
         print(f"hostel: site={name} this is a bug in Hostel, please report it:", file=sys.stderr)

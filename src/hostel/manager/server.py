@@ -322,7 +322,9 @@ class Server:
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
-            return SiteView(name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, problems)
+            return SiteView(
+                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, "", 0.0, problems
+            )
         machine, site = managed.machine, managed.machine.site
         workers = []
         for number, worker in sorted(managed.workers.items()):
@@ -357,6 +359,8 @@ class Server:
             wanted=machine.pool.wanted if machine.serving else 0,
             waiting=managed.waiting,
             served=managed.served_before + sum(worker.served for worker in workers),
+            replaced=machine.replaced,
+            replaced_at=managed.replaced_at,
             problems=problems,
         )
 

@@ -44,9 +44,9 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active", "listener",
-        "log", "looked_at", "machine", "memory", "noted", "quiet", "served", "served_before", "since", "surroundings", "timers",
-        "workers",
+        "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active",
+        "listener", "log", "looked_at", "machine", "memory", "noted", "quiet", "replaced_at", "served", "served_before",
+        "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site, surroundings: Surroundings) -> None:
@@ -66,6 +66,7 @@ class ManagedSite:
         self.last_active = 0.0
         self.looked_at = 0.0
         self.memory = 0  # bytes, of the worker that was weighed last
+        self.replaced_at = 0.0  # seconds since the epoch
         self.served = 0
         self.served_before = 0  # by workers that are gone
         self.quiet = 0

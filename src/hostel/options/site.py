@@ -136,6 +136,30 @@ class LimitOptions:
             examples=[100],
         ),
     ] = None
+    requests: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            description="A worker that has served so many requests, or up to a tenth less, is replaced by a new one, which "
+            "starts beside it; 0 means never.",
+            examples=[10000],
+        ),
+    ] = 0
+    life: Annotated[
+        Duration,
+        Field(
+            description="A worker that is so old, or up to a tenth less, is replaced; 0 means never.", examples=["1d"]
+        ),
+    ] = 0.0
+    worker_memory: Annotated[
+        Size,
+        Field(
+            description="A worker that has grown to so much memory of its own is replaced, if it is a minute old; "
+            "0 means never. Nothing is killed for it.",
+            examples=["256M"],
+        ),
+    ] = 0
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
