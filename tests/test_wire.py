@@ -240,3 +240,10 @@ def test_borders_are_kept(pair: tuple[Channel, Channel]) -> None:
     for number in range(50):
         left.send(Step("import", number))
     assert [right.receive() for _ in range(50)] == [(Step("import", number), []) for number in range(50)]
+
+
+def test_what_managers_say_to_zygotes_and_workers_of_other_versions_stays() -> None:
+    """After an upgrade they go on for a while; see ``protocol``."""
+    assert wire.encode(wire.Drain()) == b'["Drain"]'
+    assert wire.encode(wire.KillWorker(17, 9)) == b'["KillWorker", 17, 9]'
+    assert wire.encode(wire.WorkerEnded("blog", 2, 17, 256)) == b'["WorkerEnded", "blog", 2, 17, 256]'

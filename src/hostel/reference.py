@@ -41,6 +41,7 @@ A **size** is a number of bytes, or text with a unit of 1024: `"64K"`, `"256M"`,
 PRINTED = {
     "hostel status --json": views.StatusView,
     "hostel start, stop, pause, reload --json": views.StatusView,
+    "hostel upgrade --json": views.UpgradeView,
     "hostel add --json": views.StatusView,
     "hostel remove --json": views.RemovedView,
     "hostel logs --json": views.LogsView,

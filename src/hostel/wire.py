@@ -78,6 +78,10 @@ class Serving(NamedTuple):
     """The manager has finished its start: from now on the supervisor restarts it when it dies."""
 
 
+class Replace(NamedTuple):
+    """Start the next manager as soon as this one ends: it makes room for newly installed code."""
+
+
 # --- supervisor -> manager -------------------------------------------------------------------------------------------
 
 
@@ -115,6 +119,10 @@ class Exited(NamedTuple):
 
 class Stop(NamedTuple):
     """The person at the keyboard, or the machine, wants the server to end."""
+
+
+class Upgrade(NamedTuple):
+    """Whoever runs the server wants newly installed code taken up (SIGHUP)."""
 
 
 # --- manager -> zygote -----------------------------------------------------------------------------------------------
@@ -240,8 +248,8 @@ class Drain(NamedTuple):
 
 
 MESSAGES: Tuple[Type[Any], ...] = (
-    Keep, Note, Forget, Spawn, Signal, Serving,
-    Kept, Running, Spawned, SpawnFailed, Exited, Stop,
+    Keep, Note, Forget, Spawn, Signal, Serving, Replace,
+    Kept, Running, Spawned, SpawnFailed, Exited, Stop, Upgrade,
     Preload, StartWorker, KillWorker,
     Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,
     Step, InterfaceFound, Ready, StartFailed,
@@ -285,6 +293,24 @@ _KINDS: Dict[str, Tuple[Type[Any], Tuple[Tuple[str, str], ...]]] = {
     kind.__name__: (kind, tuple((name, _annotation_text(text)) for name, text in kind.__annotations__.items()))
     for kind in MESSAGES
 }
+
+
+# What supervisor and manager say to each other.
+_SUPERVISORS = (
+    Keep, Note, Forget, Spawn, Signal, Serving, Replace,
+    Kept, Running, Spawned, SpawnFailed, Exited, Stop, Upgrade,
+)  # fmt: skip
+PROTOCOL_VARIABLE = "HOSTEL_PROTOCOL"  # in the environment of a manager: what its supervisor speaks
+
+
+def protocol() -> str:
+    """What differs when a message between supervisor and manager does.
+
+    The supervisor is never replaced while the server runs, so a manager of another Hostel has to speak as it does: else an
+    upgrade takes a restart of the server. Between managers, zygotes and workers of different versions there are ``Drain``,
+    ``KillWorker`` and ``WorkerEnded``, and these stay as they are.
+    """
+    return repr([(kind.__name__, *_KINDS[kind.__name__][1]) for kind in _SUPERVISORS])
 
 
 def encode(message: Any) -> bytes:

@@ -126,6 +126,13 @@ def test_a_second_server_in_the_same_place_is_refused(make_server: MakeServer) -
 def test_the_end_of_a_terminal_ends_the_server_in_good_order(make_server: MakeServer) -> None:
     server = make_server()
     server.site("one", PID)
-    server.start()
+    terminal, slave = os.openpty()
+    server.start(terminal=slave)
+    os.close(slave)
     server.get("one")
-    assert server.stop(signal.SIGHUP) == 0
+    assert server.process is not None
+    server.descendants |= descendants_of(server.process.pid)
+    os.close(terminal)
+    assert server.process.wait(30) == 0
+    server.process = None
+    server.check_nothing_is_left()

@@ -289,7 +289,7 @@ def test_a_manager_that_ends_by_itself_ends_the_server(stage: Stage) -> None:
     assert not is_alive(pid)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_asks_the_manager_to_stop(stage: Stage, number: int) -> None:
     process, puppet = stage.serve()
     process.send_signal(number)
@@ -297,6 +297,27 @@ def test_a_signal_asks_the_manager_to_stop(stage: Stage, number: int) -> None:
     assert process.poll() is None, "the manager has time"
     puppet.do("exit", code=0, wait=False)
     assert process.wait(DEADLINE) == 0
+
+
+def test_without_a_terminal_the_signal_of_its_end_means_an_upgrade(stage: Stage) -> None:
+    process, puppet = stage.serve()
+    process.send_signal(signal.SIGHUP)
+    assert puppet.expect("Upgrade") == ["Upgrade"]
+    assert process.poll() is None
+
+
+def test_a_manager_that_makes_room_is_followed_by_the_next_with_all_there_is(stage: Stage) -> None:
+    process, puppet = stage.serve()
+    pid = puppet.spawn("front", *SLEEP)
+    puppet.keep("site/blog/app", notes=("a note",))
+    puppet.send("Replace")
+    puppet.do("exit", code=0, wait=False)
+    after = stage.accept()
+    assert after.kept == {"site/blog/app": ["a note", "site/blog/app"]}
+    assert after.running == {"front": pid}
+    assert is_alive(pid)
+    after.do("exit", code=0, wait=False)
+    assert process.wait(DEADLINE) == 0, "this one has not said so: it is the end"
 
 
 def test_the_end_of_the_terminal_is_ignored_when_nohup_wants_it(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -89,6 +91,7 @@ class Server:
     arguments: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
+    python: str = sys.executable  # whose Hostel it is
     process: subprocess.Popen[bytes] | None = None
     descendants: set[int] = field(default_factory=set)
 
@@ -137,9 +140,10 @@ class Server:
 
     # --- the server's life ------------------------------------------------------------------------------------------
 
-    def start(self, *, wait: bool = True) -> Server:
+    def start(self, *, wait: bool = True, terminal: int | None = None) -> Server:
+        """Start it; with a ``terminal``, whose end ends it."""
         command = [
-            sys.executable, "-m", "hostel", "serve", *(self.paths or (str(self.sites),)),
+            self.python, "-m", "hostel", "serve", *(self.paths or (str(self.sites),)),
             "--listen", f"127.0.0.1:{self.port}", "--run-dir", str(self.run_dir),
             "--state-dir", str(self.state_dir), "--log-dir", str(self.log_dir), *self.arguments,
         ]  # fmt: skip
@@ -149,6 +153,8 @@ class Server:
         if self.user and os.geteuid() == 0:
             entry = pwd.getpwnam(self.user)
             become = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        if terminal is not None:  # the session, which is new, has none before it is given one
+            become["preexec_fn"] = lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
         self.output_path = self.folder / "output"
         with self.output_path.open("ab") as output:
@@ -165,9 +171,12 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.output}")
         try:
-            return bool(self.status()["server"]["front"])
+            server = self.status()["server"]
         except HostelError:
             return False
+        return (
+            bool(server["front"]) and server["supervisor"] == self.process.pid
+        )  # and not what is left of an earlier one
 
     @property
     def output(self) -> str:
@@ -274,7 +283,7 @@ class Server:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of the command line, for this server."""
         result = subprocess.run(
-            [sys.executable, "-m", "hostel", *arguments],
+            [self.python, "-m", "hostel", *arguments],
             env={**os.environ, "HOSTEL_RUN_DIR": str(self.run_dir)},
             capture_output=True,
             text=True,

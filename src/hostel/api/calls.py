@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from hostel.api.views import LogsView, RemovedView, StatusView
+from hostel.api.views import LogsView, RemovedView, StatusView, UpgradeView
 from hostel.errors import PeerError
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -23,6 +23,7 @@ class StatusArguments:
     """Which sites; none means all."""
 
     sites: Names = Field(default_factory=list)
+    brief: Annotated[bool, Field(description="none means none: the server only")] = False
 
 
 @checked_dataclass(frozen=True, slots=True, config=_CONFIG)
@@ -42,6 +43,11 @@ class PauseArguments(OrderArguments):
     limit: Annotated[float, Field(gt=0, le=86400, description="seconds after which the sites go on by themselves")] = (
         60.0
     )
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class UpgradeArguments:
+    """None."""
 
 
 @checked_dataclass(frozen=True, slots=True, config=_CONFIG)
@@ -107,6 +113,12 @@ CALLS = {
         ),
         Call(
             "reload", OrderArguments, StatusView, "Load the code of sites anew; answers when it serves or has failed."
+        ),
+        Call(
+            "upgrade",
+            UpgradeArguments,
+            UpgradeView,
+            "Restart manager and zygotes from newly installed code; answers when that has been tried, and is about to begin.",
         ),
         Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),
         Call("add", AddArguments, StatusView, "Write a site file and take it up; answers with the site."),

@@ -134,6 +134,7 @@ class ServerView:
     budget: Annotated[BudgetView, "what the workers of all sites may take together"]
     starting: Annotated[int, "workers that are starting"]
     queued_starts: Annotated[int, "workers that wait for their turn to start"]
+    queued_reloads: Annotated[int, "sites that are being reloaded, or wait for their turn, in a reload of many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,15 @@ class LogsView:
     files: Annotated[
         Sequence[str], "the paths of its error.log and its access.log; each may be missing until there is a line"
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeView:
+    """Which Hostel goes on."""
+
+    before: Annotated[str, "the version that has made room"]
+    version: Annotated[str, "the version that goes on"]
+    manager: Annotated[int, "process id of the manager that makes room; the status shows the next one when it serves"]
 
 
 @dataclass(frozen=True, slots=True)

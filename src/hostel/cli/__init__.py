@@ -14,6 +14,7 @@ from hostel.cli.orders import pause, reload, start, stop
 from hostel.cli.output import fail
 from hostel.cli.serve import serve
 from hostel.cli.status import status, welcome
+from hostel.cli.upgrade import upgrade
 from hostel.errors import HostelError, UsageError
 
 
@@ -41,7 +42,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for one in (serve, status, start, stop, pause, reload, logs, add, remove, check, welcome):
+for one in (serve, status, start, stop, pause, reload, logs, add, remove, check, upgrade, welcome):
     commands.add_command(one)
 
 

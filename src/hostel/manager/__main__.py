@@ -10,19 +10,23 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 
-from hostel.errors import HostelError
+import hostel
+from hostel.errors import HostelError, HostError
 from hostel.front.binary import find_binary
 from hostel.front.nginx import FrontOptions
 from hostel.manager.adoption import adopt
 from hostel.manager.control import Control
 from hostel.manager.front import NAME as FRONT
-from hostel.manager.front import Front
+from hostel.manager.front import Front, test_configuration
 from hostel.manager.link import Inheritance, SupervisorLink
 from hostel.manager.logs import prepare_folder
 from hostel.manager.server import Server
 from hostel.manager.sockets import bind_front_socket
+from hostel.manager.upgrade import TRIAL
+from hostel.manager.zygotes import zygote_command
 from hostel.options import server as server_options
 from hostel.options.server import ServerOptions
 from hostel.plan import Plan
@@ -30,7 +34,7 @@ from hostel.sandbox.identity import group_of
 from hostel.source.base import Source
 from hostel.source.folder import FolderSource
 from hostel.source.project import ProjectSource
-from hostel.wire import Serving
+from hostel.wire import PROTOCOL_VARIABLE, Channel, Replace, Serving, protocol
 
 MOST_CONNECTIONS = 32768  # of one of the front's processes; each takes up to two descriptors
 
@@ -46,10 +50,8 @@ def make_sources(text: str) -> list[Source]:
     return sources
 
 
-async def make_front(
-    link: SupervisorLink, options: ServerOptions, inheritance: Inheritance, front_ids: tuple[int, int] | None
-) -> Front:
-    """The front, configured but not started, with the sockets it listens on. Raises ``HostError``."""
+def front_sockets(link: SupervisorLink, options: ServerOptions, inheritance: Inheritance) -> list[int]:
+    """The sockets that the front listens on. Raises ``HostError``."""
     sockets = []
     for address in options.listen:
         name = f"listen/{address}"
@@ -58,7 +60,12 @@ async def make_front(
         else:
             sockets.append(bind_front_socket(address))
             link.keep(name, sockets[-1])
-    front_options = FrontOptions(
+    return sockets
+
+
+def front_options(options: ServerOptions, front_ids: tuple[int, int] | None) -> FrontOptions:
+    """What the front's configuration is made from. ``front_ids``: its uid and gid, None unprivileged."""
+    return FrontOptions(
         listen=options.listen,
         log_dir=options.log_dir,
         user=options.front_user if front_ids else "",
@@ -68,9 +75,36 @@ async def make_front(
         body=options.body,
         request=options.request,
     )
-    front = Front(find_binary(options.nginx), front_options, sockets, link)
-    await front.configure()
-    return front
+
+
+async def configure(front: Front, *, is_running: bool) -> None:
+    """Have the front configured, and reloaded when it runs with another configuration. Raises ``HostError``."""
+    try:
+        is_other = await front.configure()
+    except (HostError, OSError) as error:
+        if not is_running:
+            raise
+        print(f"hostel: {error}; the front goes on with its old configuration", file=sys.stderr, flush=True)
+        return
+    if is_running and is_other:
+        front.reload()
+
+
+async def try_to_serve(options: ServerOptions, sources: list[Source]) -> None:
+    """What a manager needs to start, without touching anything that runs; see ``hostel.manager.upgrade``.
+
+    Raises ``HostelError``.
+    """
+    front_ids = group_of(options.front_user) if os.geteuid() == 0 else None
+    for source in sources:
+        source.read()
+    await test_configuration(find_binary(options.nginx), front_options(options, front_ids))
+    ours, theirs = Channel.pair()
+    with subprocess.Popen(zygote_command(sys.executable, str(theirs.fileno())), pass_fds=[theirs.fileno()]) as zygote:
+        theirs.close()
+        ours.close()  # it ends when it has come so far as to look
+    if zygote.returncode:
+        raise HostError("a zygote of the new version does not start")
 
 
 async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Source]) -> None:
@@ -84,7 +118,9 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     server = Server(options, sources, link, front_ids)
     tree = server.runner.surroundings.tree
     tree.prepare()
-    server.front = await make_front(link, options, inheritance, front_ids)
+    sockets = front_sockets(link, options, inheritance)
+    server.front = Front(find_binary(options.nginx), front_options(options, front_ids), sockets, link)
+    await configure(server.front, is_running=FRONT in inheritance.running)
     link.flush()
 
     gc.disable()  # ten thousand sites are made of things that stay
@@ -93,6 +129,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     adopt(server.runner, inheritance, plan)
     server.runner.apply(plan)
     server.reload_missed()
+    server.reload_outdated()
     server.report(plan, {})
     gc.freeze()
     gc.enable()
@@ -105,6 +142,10 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     control = await Control(server).listen()
     link.send(Serving())
     await server.ended.wait()
+    if server.is_replaced:
+        link.flush()
+        link.send(Replace())
+        return
     await server.end()
     control.close()
 
@@ -113,11 +154,21 @@ def main() -> int:
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor tells
     channel, options_text, sources_text = sys.argv[1:]
-    options = server_options.from_json(options_text)
-    os.chdir(options.run_dir)
     try:
+        if os.environ.get(PROTOCOL_VARIABLE) != protocol():
+            raise HostError(
+                f"Hostel {hostel.__version__} cannot go on with the supervisor that runs",
+                "restart the server, or install the old version again",
+            )
+        options = server_options.from_json(options_text)
+        os.chdir(options.run_dir)
+        sources = make_sources(sources_text)
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(serve(SupervisorLink(int(channel)), options, make_sources(sources_text)))
+            if channel == TRIAL:
+                asyncio.run(try_to_serve(options, sources))
+                print(hostel.__version__)
+            else:
+                asyncio.run(serve(SupervisorLink(int(channel)), options, sources))
     except HostelError as error:
         print(
             f"hostel: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr, flush=True

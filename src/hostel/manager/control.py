@@ -18,6 +18,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import hostel
 from hostel.api import framing
 from hostel.api.calls import (
     CALLS,
@@ -27,8 +28,9 @@ from hostel.api.calls import (
     PauseArguments,
     RemoveArguments,
     StatusArguments,
+    UpgradeArguments,
 )
-from hostel.api.views import LogsView, RemovedView, as_dict
+from hostel.api.views import LogsView, RemovedView, UpgradeView, as_dict
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.state import State
@@ -38,13 +40,14 @@ PATH = "control.sock"
 READ_SECONDS = 10.0  # for a caller to say what it wants
 WRITE_SECONDS = 10.0  # for a caller to take a part of the answer
 REMOVE_SECONDS = 120.0
+ANSWER_SECONDS = 0.1  # for the caller of an upgrade to have its answer
 SITES = 200  # in one part of an answer
 
 Answer = AsyncIterator[dict[str, Any]]
 
 
 async def status(server: Server, arguments: StatusArguments) -> Answer:
-    names = arguments.sites or sorted({*server.runner.sites, *server.runner.plan.problems})
+    names = arguments.sites or ([] if arguments.brief else sorted({*server.runner.sites, *server.runner.plan.problems}))
     check_names(server, arguments.sites)
     async for part in _views(server, names):
         yield part
@@ -135,6 +138,12 @@ def check_names(server: Server, names: Sequence[str]) -> None:
             raise UsageError(f"there is no site {name[:100]!r}", hint)
 
 
+async def upgrade(server: Server, _: UpgradeArguments) -> Answer:
+    version = await server.upgrade()
+    yield as_dict(UpgradeView(hostel.__version__, version, os.getpid()))
+    asyncio.get_running_loop().call_later(ANSWER_SECONDS, server.make_room)
+
+
 async def logs(server: Server, arguments: LogsArguments) -> Answer:
     check_names(server, [arguments.site])
     folder = os.path.join(server.options.log_dir, arguments.site)
@@ -160,7 +169,7 @@ async def remove(server: Server, arguments: RemoveArguments) -> Answer:
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
     "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "add": add,
-    "remove": remove,
+    "remove": remove, "upgrade": upgrade,
 }  # fmt: skip
 
 

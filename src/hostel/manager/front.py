@@ -43,23 +43,19 @@ class Front:
 
     @property
     def log(self) -> str:
-        return os.path.join(self.options.log_dir, "front.log")
+        return log_of(self.options)
 
-    async def configure(self) -> None:
-        """Write the configuration, tested by nginx itself. Raises ``HostError`` with what nginx says; the old one stays."""
+    async def configure(self) -> bool:
+        """Write the configuration, tested by nginx itself; whether it is another than before.
+
+        Raises ``HostError`` with what nginx says; the old one stays.
+        """
         self._prepare_log()
         self._write_pages()
-        text = nginx.render(self.options)
-        with open(f"{CONFIGURATION}.new", "w") as file:
-            file.write(text)
-        test = await asyncio.create_subprocess_exec(
-            *self._command(f"{CONFIGURATION}.new"), "-t", "-q",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        output, _ = await test.communicate()
-        if test.returncode:
-            raise HostError(f"cannot use the front's configuration: {output.decode(errors='replace').strip()}")
+        await test_configuration(self.binary, self.options)
+        is_other = read_if_there(CONFIGURATION) != read_if_there(f"{CONFIGURATION}.new")
         os.replace(f"{CONFIGURATION}.new", CONFIGURATION)
+        return is_other
 
     def _write_pages(self) -> None:
         os.makedirs(pages.FOLDER, mode=0o755, exist_ok=True)
@@ -78,21 +74,28 @@ class Front:
         os.fchmod(descriptor, 0o600)
         os.close(descriptor)
 
-    def _command(self, configuration: str) -> tuple[str, ...]:
-        return (self.binary.path, "-p", ".", "-c", configuration, "-e", self.log)
-
     def start(self) -> None:
         """Let the supervisor start nginx."""
         self.started_at = asyncio.get_running_loop().time()
         names = "".join(f"{{{index}}};" for index in range(len(self.sockets)))
         environment = {"NGINX": names, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         order = Spawn(
-            NAME, self._command(CONFIGURATION), environment, os.getcwd(), (), has_output=False, at_death=signal.SIGTERM
+            NAME,
+            command(self.binary, CONFIGURATION, self.log),
+            environment,
+            os.getcwd(),
+            (),
+            has_output=False,
+            at_death=signal.SIGTERM,
         )
         self.link.spawn(order, self.sockets)
 
     def spawned(self, pid: int) -> None:
         self.pid = pid
+
+    def reload(self) -> None:
+        """Have nginx take up its new configuration: new workers begin, and the old ones leave after their requests."""
+        self.link.signal(NAME, signal.SIGHUP)
 
     def exited(self, status: int | str) -> None:
         """nginx has ended: start it again, the more often it dies the later."""
@@ -119,3 +122,34 @@ class Front:
         self.is_ending = True
         if self.pid:
             self.link.signal(NAME, signal.SIGQUIT if is_graceful else signal.SIGTERM)
+
+
+def read_if_there(path: str) -> str:
+    """A file's text; empty when there is none."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+async def test_configuration(binary: Binary, options: nginx.FrontOptions) -> None:
+    """Write the configuration beside the one in use, and have nginx test it. Raises ``HostError`` with what it says."""
+    text = nginx.render(options)
+    with open(f"{CONFIGURATION}.new", "w") as file:
+        file.write(text)
+    test = await asyncio.create_subprocess_exec(
+        *command(binary, f"{CONFIGURATION}.new", log_of(options)), "-t", "-q",
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await test.communicate()
+    if test.returncode:
+        raise HostError(f"cannot use the front's configuration: {output.decode(errors='replace').strip()}")
+
+
+def command(binary: Binary, configuration: str, log: str) -> tuple[str, ...]:
+    return (binary.path, "-p", ".", "-c", configuration, "-e", log)
+
+
+def log_of(options: nginx.FrontOptions) -> str:
+    return os.path.join(options.log_dir, "front.log")

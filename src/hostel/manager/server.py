@@ -33,6 +33,7 @@ from hostel.manager.link import SupervisorLink
 from hostel.manager.roll import Roller
 from hostel.manager.runner import Runner
 from hostel.manager.touch import was_touched_since
+from hostel.manager.upgrade import CODE, try_new_code
 from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program, is_template
 from hostel.options.check import packages_of
 from hostel.options.fields import parse_site_name
@@ -41,7 +42,7 @@ from hostel.options.site import Problem, Site, read_site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.identity import own_identity
 from hostel.source.base import Source
-from hostel.wire import Exited, Spawned, SpawnFailed
+from hostel.wire import Exited, Spawned, SpawnFailed, Upgrade
 
 STOP_SECONDS = 2.0  # for the workers to leave, of the 3 seconds in which all has to be over
 RETRY_SECONDS = 0.5  # a failed site is not tried more often than this because of changes
@@ -76,6 +77,8 @@ class Server:
         self._renewal: asyncio.TimerHandle | None = None
         self._renewed_at = 0.0
         self.ended = asyncio.Event()
+        self.is_replaced = False
+        self._upgrading: asyncio.Task[None] | None = None
 
     # --- sources -> plan --------------------------------------------------------------------------------------------
 
@@ -241,6 +244,9 @@ class Server:
             if message is None and self.front is not None:
                 self.front.pid = 0  # it was told by the kernel
             self.ended.set()
+        elif isinstance(message, Upgrade):
+            if self._upgrading is None or self._upgrading.done():
+                self._upgrading = asyncio.create_task(self._upgrade_by_signal())
         elif self.front is not None and isinstance(message, (Spawned, SpawnFailed, Exited)) and message.name == FRONT:
             if isinstance(message, Spawned):
                 self.front.spawned(message.pid)
@@ -262,6 +268,30 @@ class Server:
         if self.front is not None:
             self.front.end(is_graceful=False)
         self.runner.workers.kill_all()
+
+    async def upgrade(self) -> str:
+        """Try the Hostel that is installed now; when it would start, ``make_room`` is next. Its version, or ``HostError``."""
+        return await try_new_code(sys.argv[2:])
+
+    def make_room(self) -> None:
+        """End this manager, and nothing else: the next one is of the newly installed code, and goes on with all there is."""
+        self.is_replaced = True
+        self.ended.set()
+
+    async def _upgrade_by_signal(self) -> None:
+        try:
+            version = await self.upgrade()
+        except HostError as error:
+            print(f"hostel: {error}", f"hint: {error.hint}", sep="\n", file=sys.stderr, flush=True)
+            return
+        print(f"hostel: upgrading to {version}", file=sys.stderr, flush=True)
+        self.make_room()
+
+    def reload_outdated(self) -> None:
+        """Reload the sites whose workers run another Hostel than this, when it is their turn."""
+        sites = self.runner.sites.items()
+        outdated = [name for name, site in sites if any(worker.code != CODE for worker in site.workers.values())]
+        self.roller.begin(outdated)
 
     def reload_missed(self) -> None:
         """Reload the sites whose files were touched while there was no manager."""
@@ -312,6 +342,7 @@ class Server:
                 budget=runner.workers.purse.view(runner.plan.minimum),
                 starting=len(runner.workers.starting),
                 queued_starts=len(runner.workers.starts),
+                queued_reloads=self.roller.left,
             ),
             sites=[self._site_view(name) for name in wanted if name],
             problems=[view_of_problem(problem) for problem in runner.plan.problems.get("", ())],

@@ -22,14 +22,26 @@ from hostel.worker.main import FAILED_TO_START, LOST_DESCRIPTORS, NOT_YOURS
 
 MESSAGES = 100  # more than an honest worker ever sends; one that sends more is not listened to any longer
 
-NOTED = ("attempts", "digest", "has_http", "is_asgi", "ordered_at", "phase", "pid", "ready_after", "slots", "uid")
+NOTED = (
+    "attempts",
+    "code",
+    "digest",
+    "has_http",
+    "is_asgi",
+    "ordered_at",
+    "phase",
+    "pid",
+    "ready_after",
+    "slots",
+    "uid",
+)
 
 
 class ManagedWorker:
     """One worker. ``pid`` is 0 until it is forked; ``phase`` is what the status shows."""
 
     __slots__ = (
-        "attempts", "board", "channel", "digest", "generation", "has_http", "is_asgi", "is_to_weigh", "journey",
+        "attempts", "board", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh", "journey",
         "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number", "ordered_at",
         "phase", "pid", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at", "zygote",
     )  # fmt: skip
@@ -46,6 +58,7 @@ class ManagedWorker:
         self.phase = "ordered"
         self.is_asgi = False
         self.digest = ""  # of the site that it runs
+        self.code = ""  # which Hostel it runs
         self.has_http = False  # it was given the HTTP socket at its start
         self.journey = Journey()
         self.kill_reason = ""
@@ -92,7 +105,8 @@ class ManagedWorker:
         values = json.loads(note)
         worker = cls(site, number, generation, values["slots"])
         for name in NOTED:
-            setattr(worker, name, values[name])
+            if name in values:  # the note may be an older Hostel's
+                setattr(worker, name, values[name])
         return worker, values["zygote"]
 
     def open(

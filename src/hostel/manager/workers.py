@@ -152,6 +152,7 @@ class Workers:
         zygote.orders.add((site.name, worker.number))
         zygote.ordered += 1
         worker.digest = site.digest
+        worker.code = zygote.code
         worker.uid = identity.uid
         self.listen_to(managed, worker, ours, reader, board)
         if not page:

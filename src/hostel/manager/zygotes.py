@@ -26,6 +26,7 @@ from hostel.errors import PeerError, SiteError
 from hostel.manager.learned import LearnedModules
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import LogReader, ServerLog
+from hostel.manager.upgrade import CODE
 from hostel.sandbox import identity as identities
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.trust import is_trusted_environment
@@ -56,11 +57,12 @@ class Zygote:
     ordered: int = 0  # how many it was ever told to fork
     messages: int = 0
     output: LogReader | None = None  # what a tenant's zygote writes
+    code: str = CODE  # which Hostel it runs
 
     def note(self) -> str:
         """What the next manager has to know to adopt it."""
         identity = asdict(self.identity) if self.identity else None
-        return json.dumps([self.key, self.environment, self.state, self.preloaded, identity])
+        return json.dumps([self.key, self.environment, self.state, self.preloaded, identity, self.code])
 
 
 def interpreter_of(environment: str) -> str:
@@ -74,6 +76,12 @@ def interpreter_of(environment: str) -> str:
             f"make it (python3 -m venv {environment}), or set environment to one that exists",
         )
     return path
+
+
+def zygote_command(python: str, channel: str) -> tuple[str, ...]:
+    """What a zygote is started with; ``channel`` is the descriptor's number."""
+    entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "zygote", "__main__.py")
+    return (python, "-I", "-X", "utf8", entry, channel)
 
 
 class Zygotes:
@@ -113,10 +121,9 @@ class Zygotes:
         ours, theirs = Channel.pair()
         zygote = Zygote(f"zygote/{os.getpid()}.{self._count}", key, environment, identity, ours, state)
         self._link.keep(zygote.name, ours.fileno(), zygote.note())
-        entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "zygote", "__main__.py")
         who = (identity.uid, identity.gid, *identity.groups) if identity else ()
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-        command = (python, "-I", "-X", "utf8", entry, "{0}")
+        command = zygote_command(python, "{0}")
         descriptors = [theirs.fileno()]
         if identity is not None:
             reader, writer = os.pipe()
@@ -149,13 +156,20 @@ class Zygotes:
             self.kill(coming)
 
     def adopt(self, name: str, descriptor: int, note: str, pid: int) -> None:
-        """Take over a zygote that an earlier manager started. One that is importing would keep orders waiting: it ends."""
-        key, environment, state, preloaded, identity = json.loads(note)
+        """Take over a zygote that an earlier manager started.
+
+        One that is importing would keep orders waiting: it ends. One of another Hostel gets no orders: it would not
+        understand them, or fork what is out of date.
+        """
+        key, environment, state, preloaded, identity, code = json.loads(note)
         if identity is not None:
             identity = Identity(**{**identity, "groups": tuple(identity["groups"])})
         zygote = Zygote(name, key, environment, identity, Channel.from_descriptor(descriptor), state, pid, preloaded)
+        zygote.code = code
         self._listen(zygote)
-        if state == CURRENT:
+        if state == CURRENT and code != CODE:
+            self._change(zygote, RETIRED)
+        elif state == CURRENT:
             self._current[key] = zygote
         elif state == COMING:
             self.kill(zygote)

@@ -36,11 +36,13 @@ from hostel.errors import HostelError, PeerError, UsageError
 from hostel.sandbox import syscalls
 from hostel.supervisor.store import Store
 from hostel.wire import (
+    PROTOCOL_VARIABLE,
     Channel,
     Exited,
     Forget,
     Keep,
     Note,
+    Replace,
     Running,
     Serving,
     Signal,
@@ -48,6 +50,8 @@ from hostel.wire import (
     Spawned,
     SpawnFailed,
     Stop,
+    Upgrade,
+    protocol,
 )  # fmt: skip
 
 STOP_SECONDS = 2.6  # for the manager to end everything in good order; what is left then is killed
@@ -70,6 +74,7 @@ class Supervisor:
         self.channel: Channel | None = None
         self.manager: subprocess.Popen[bytes] | None = None
         self.has_served = False
+        self.is_replacing = False  # the manager has said that it ends to make room for the next
         self.stop_by = 0.0  # monotonic time by which all has to be over; 0: no stop has been asked for
         self.deaths = 0
         self.started_at = 0.0
@@ -78,9 +83,12 @@ class Supervisor:
         os.set_blocking(self.wake_reader, False)
         os.set_blocking(wake_writer, False)
         self.stop_signals = {signal.SIGTERM, signal.SIGINT}
+        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) leaves it
-            self.stop_signals.add(signal.SIGHUP)
-        for number in (signal.SIGCHLD, *self.stop_signals):
+            signals.add(signal.SIGHUP)
+            if has_terminal():  # then it means that the terminal is gone
+                self.stop_signals.add(signal.SIGHUP)
+        for number in signals:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
@@ -114,7 +122,10 @@ class Supervisor:
         return max(0.0, min(times) - time.monotonic()) * 1000 if times else None
 
     def take_signals(self) -> None:
-        if not self.stop_signals & set(os.read(self.wake_reader, 4096)):
+        came = set(os.read(self.wake_reader, 4096))
+        if not self.stop_signals & came:
+            if signal.SIGHUP in came:
+                self.tell(Upgrade())
             return
         if self.stop_by:  # asked twice: at once
             self.stop_by = time.monotonic()
@@ -131,7 +142,11 @@ class Supervisor:
         self.started_at = time.monotonic()
         try:
             self.manager = subprocess.Popen(
-                command, pass_fds=[number, self.lock], stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                pass_fds=[number, self.lock],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, PROTOCOL_VARIABLE: protocol()},
             )
         except OSError as error:  # no memory, or no process left
             ours.close()
@@ -187,6 +202,10 @@ class Supervisor:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
+        if self.is_replacing and not self.stop_by:
+            self.is_replacing = False
+            self.restart_at = time.monotonic()
+            return None
         if code == 0 or self.stop_by or not self.has_served:  # a server that cannot start says so and ends
             return max(code, 0) if self.has_served else (code if code >= 0 else 70)
         if time.monotonic() - self.started_at > CALM_SECONDS:
@@ -227,6 +246,8 @@ class Supervisor:
             os.kill(self.programs[message.name].pid, message.number)
         elif isinstance(message, Serving):
             self.has_served = True
+        elif isinstance(message, Replace):
+            self.is_replacing = True
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -269,6 +290,15 @@ class Supervisor:
                 os.waitpid(-1, 0)
             except ChildProcessError:
                 return
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, whose end is told by SIGHUP (tty(4))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def fill_in(text: str, descriptors: list[int]) -> str:
