@@ -243,6 +243,10 @@ class HttpSocket(NamedTuple):
     """The answer to ``InterfaceFound("asgi")``: the listening socket for HTTP is attached."""
 
 
+class Beat(NamedTuple):
+    """Give a sign of life, on the scoreboard: somebody waits for a worker that is free."""
+
+
 class Drain(NamedTuple):
     """Accept nothing more, finish what runs, then leave."""
 
@@ -253,7 +257,7 @@ MESSAGES: Tuple[Type[Any], ...] = (
     Preload, StartWorker, KillWorker,
     Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,
     Step, InterfaceFound, Ready, StartFailed,
-    HttpSocket, Drain,
+    HttpSocket, Beat, Drain,
 )  # fmt: skip
 
 

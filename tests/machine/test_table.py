@@ -31,6 +31,7 @@ EXAMPLES: dict[type, e.Event] = {
         e.WorkerExited(1, make_failure()),
         e.LoadMeasured(Load()),
         e.WorkerWornOut(1, "after 3 requests"),
+        e.WorkerStuck(1, make_failure()),
         e.PlaceClaimed(1),
         e.TimeElapsed(Timer("start", 1)),
         e.ReloadOrdered(),

@@ -215,6 +215,12 @@ class World(RuleBasedStateMachine):
             self.tell(e.WorkerWornOut(number, "after 3 requests"))
 
     @rule(choice=st.integers(0, 9))
+    def be_stuck(self, choice: int) -> None:
+        """A worker that is ready, or was told to drain and has not."""
+        if number := self.choose(choice, [number for number, process in self.processes.items() if process.is_ready]):
+            self.tell(e.WorkerStuck(number, make_failure("stuck")))
+
+    @rule(choice=st.integers(0, 9))
     def claim_place(self, choice: int) -> None:
         if number := self.choose(choice, list(self.processes)):
             self.tell(e.PlaceClaimed(number))

@@ -204,9 +204,13 @@ class Decisions(Moves):
         if not was_ready:
             return None
         self.history = self.history.with_death(now)
-        self.failure = event.failure
+        return self._go_on_without(worker, event.failure, now)
+
+    def _go_on_without(self, worker: Worker, failure: Failure, now: float) -> State | None:
+        """A worker does not serve any more, and was not told to leave."""
+        self.failure = failure
         if worker.generation == self.successor:
-            self._lose_start(worker.generation, event.failure, now)
+            self._lose_start(worker.generation, failure, now)
         if self.history.is_too_much:
             self.grow_after = now + self.history.pause
         ready = self._of(self.serving, Phase.READY)
@@ -228,8 +232,23 @@ class Decisions(Moves):
             self._serve_nothing()
             return State.STARTING
         if self.history.is_too_much:
-            return self._fail(event.failure)
+            return self._fail(failure)
         return self._sleep_or_run()
+
+    def stuck(self, event: e.WorkerStuck, now: float) -> None:
+        """End it: it would not leave by itself."""
+        if event.worker in self.workers:
+            self._do(c.KillWorker(event.worker, signal.SIGKILL, event.failure.reason))
+
+    def stuck_serving(self, event: e.WorkerStuck, now: float) -> State | None:
+        """End it, and go on with the others, or with a new one. That counts for the site's health, but as no death: it takes
+        long enough by itself."""
+        self.stuck(event, now)
+        worker = self.workers.get(event.worker)
+        if worker is None or worker.phase is not Phase.READY:
+            return None
+        worker.phase = Phase.LEAVING
+        return self._go_on_without(worker, event.failure, now)
 
     def exited_leaving(self, event: e.WorkerExited, now: float) -> State | None:
         """In a state where all workers are leaving."""

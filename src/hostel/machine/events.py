@@ -105,6 +105,14 @@ class WorkerWornOut:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStuck:
+    """All that the worker runs has been running for too long, or it runs nothing any more. ``failure`` says which."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceClaimed:
     """Another site needs a worker, the machine has no room for one more, and this one is to give way."""
 
@@ -147,11 +155,11 @@ class TurnedAway:
 
 Event = (
     Configured | Removed | RequestArrived | WorkerForked | WorkerReady | WorkersAdopted | WorkerFailed | WorkerExited
-    | LoadMeasured | WorkerWornOut | PlaceClaimed | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered
+    | LoadMeasured | WorkerWornOut | WorkerStuck | PlaceClaimed | TimeElapsed | ReloadOrdered | StartOrdered | StopOrdered
     | PauseOrdered | TurnedAway
 )  # fmt: skip
 EVENTS: tuple[type, ...] = (
     Configured, Removed, RequestArrived, WorkerForked, WorkerReady, WorkersAdopted, WorkerFailed, WorkerExited,
-    LoadMeasured, WorkerWornOut, PlaceClaimed, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered, PauseOrdered,
-    TurnedAway,
+    LoadMeasured, WorkerWornOut, WorkerStuck, PlaceClaimed, TimeElapsed, ReloadOrdered, StartOrdered, StopOrdered,
+    PauseOrdered, TurnedAway,
 )  # fmt: skip

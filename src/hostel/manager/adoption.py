@@ -40,6 +40,7 @@ def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
     for name, managed in list(runner.sites.items()):
         if managed.http < 0:
             tree.unmark(name, "asgi")
+        tree.expect_nothing(name)
         word, _, moment = notes.get(name, "").partition(" ")
         if word == State.DISABLED.value or name in stopped:
             runner.dispatch(name, e.StopOrdered())

@@ -13,7 +13,9 @@ from hostel.machine import events as e
 from hostel.machine.pool import Load
 from hostel.machine.wear import Wear, reason_to_replace
 from hostel.manager.budget import Purse
+from hostel.manager.health import Health
 from hostel.manager.site import ManagedSite
+from hostel.manager.worker import ManagedWorker
 
 TICK = 0.1  # seconds between looks
 QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
@@ -23,9 +25,14 @@ class LoadMeter:
     """Tells the sites that are awake what their load is."""
 
     def __init__(
-        self, sites: Mapping[str, ManagedSite], purse: Purse, dispatch: Callable[[str, e.Event], None]
+        self,
+        sites: Mapping[str, ManagedSite],
+        purse: Purse,
+        health: Health,
+        dispatch: Callable[[str, e.Event], None],
     ) -> None:
         self._sites = sites
+        self._health = health
         self._purse = purse
         self._dispatch = dispatch
         self._loop = asyncio.get_running_loop()
@@ -59,9 +66,11 @@ class LoadMeter:
         now = self._loop.time()
         running, served, occupied, is_full = 0, managed.served_before, 0.0, True
         limits, worn = managed.machine.site.limits, None
-        for worker in managed.workers.values():
+        free: list[ManagedWorker] = []
+        for worker in list(managed.workers.values()):
             if worker.phase == "ready":
                 reading = worker.reading()
+                self._health.look(managed, worker, reading)
                 if reading.busy or reading.served != worker.seen:
                     worker.used_at, worker.seen = now, reading.served
                     self._purse.used(worker)
@@ -75,10 +84,16 @@ class LoadMeter:
                 )
                 if reason:
                     worn = e.WorkerWornOut(worker.number, reason)
+                if share < 1:
+                    free.append(worker)
+            elif worker.phase == "leaving":
+                self._health.look(managed, worker, worker.reading())
         if running or served != managed.served:
             managed.last_active = now
         else:
             managed.quiet = QUIET_TICKS
+        if free and self._health.listen(managed, free):
+            managed.quiet = 0
         waiting = managed.waiting if is_full else 0
         pace = max(0, served - managed.served) / max(now - managed.looked_at, TICK / 2)
         managed.served, managed.looked_at = served, now

@@ -23,6 +23,7 @@ from hostel.machine import commands as c
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.machine.state import State
+from hostel.manager.health import Health
 from hostel.manager.link import SupervisorLink
 from hostel.manager.load import LoadMeter
 from hostel.manager.page import make_closed_page, make_document
@@ -57,7 +58,9 @@ class Runner:
         self.surroundings = Surroundings(options, link, tree, queues, QueueMeter(), front_ids)
         self.sites: dict[str, ManagedSite] = {}
         self.workers = Workers(self.surroundings, self.sites, self.dispatch)
-        self.load = LoadMeter(self.sites, self.workers.purse, self.dispatch)
+        self.load = LoadMeter(
+            self.sites, self.workers.purse, Health(self.workers, self.dispatch, self.log), self.dispatch
+        )
         self.plan = Plan()
         self.watched: dict[str, Failure] = {}  # failed sites, and what a change of which would mend
         self.reload_files = ReloadFiles()

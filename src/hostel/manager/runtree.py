@@ -179,6 +179,14 @@ class RunTree:
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
+    def expect_late(self, name: str) -> None:
+        """A connection to the site that ends without an answer has waited for too long: the front says so."""
+        self._write(f"sites/{name}/late", "")
+
+    def expect_nothing(self, name: str) -> None:
+        """Such a connection is the application's failure, as usual."""
+        self._remove(f"sites/{name}/late")
+
     def close_door(self, name: str, page: Document) -> None:
         """Let the front answer 503 with ``page`` for everything that is not a static file."""
         self._write(f"sites/{name}/closed.json", page.json)

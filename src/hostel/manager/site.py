@@ -45,8 +45,8 @@ class ManagedSite:
 
     __slots__ = (
         "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active",
-        "listener", "log", "looked_at", "machine", "memory", "noted", "quiet", "replaced_at", "served", "served_before",
-        "since", "surroundings", "timers", "workers",
+        "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "quiet", "replaced_at", "served",
+        "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site, surroundings: Surroundings) -> None:
@@ -64,6 +64,7 @@ class ManagedSite:
         self.timers: dict[Timer, asyncio.TimerHandle] = {}
         self.since = time.time()
         self.last_active = 0.0
+        self.listened_at = 0.0  # when its queue was looked at although it has free workers
         self.looked_at = 0.0
         self.memory = 0  # bytes, of the worker that was weighed last
         self.replaced_at = 0.0  # seconds since the epoch

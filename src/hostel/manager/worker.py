@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hostel.errors import PeerError
+from hostel.machine.health import Case, Pulse
 from hostel.machine.journey import Failure, Journey
 from hostel.manager.logs import LogReader, SiteLog, escape_text
 from hostel.manager.zygotes import Zygote
@@ -41,9 +42,10 @@ class ManagedWorker:
     """One worker. ``pid`` is 0 until it is forked; ``phase`` is what the status shows."""
 
     __slots__ = (
-        "attempts", "board", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh", "journey",
-        "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number", "ordered_at",
-        "phase", "pid", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at", "zygote",
+        "attempts", "board", "case", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh",
+        "journey", "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number",
+        "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at",
+        "zygote",
     )  # fmt: skip
 
     def __init__(self, site: str, number: int, generation: int, slots: int) -> None:
@@ -68,6 +70,8 @@ class ManagedWorker:
         self.log: LogReader | None = None
         self.board: memoryview[float] | None = None
         self.messages = 0
+        self.case = Case()  # of its requests that take too long
+        self.pulse = Pulse()
         self.used_at = 0.0  # when it was last seen to do something
         self.left_at = -math.inf  # when it was told to leave
         self.seen = 0  # requests that it had served then
@@ -175,6 +179,15 @@ class ManagedWorker:
     def reading(self) -> scoreboard.Reading:
         return scoreboard.read(self.board, self.slots) if self.board is not None else scoreboard.Reading(0, 0, 0.0)
 
+    def field(self, number: int) -> float:
+        """What its scoreboard says of the worker as a whole, by the numbers of ``worker.scoreboard``."""
+        value = self.board[number] if self.board is not None else 0.0
+        return value if math.isfinite(value) else 0.0
+
+    def requests(self) -> list[scoreboard.Request]:
+        """What it says of the requests that it runs, or ran last."""
+        return list(scoreboard.requests(self.board, self.slots)) if self.board is not None else []
+
     def share(self, reading: scoreboard.Reading) -> float:
         """How much of it is occupied: 1 when it cannot take another request."""
         return reading.busy / self.slots if not self.is_asgi else min(0.9, reading.busy)
@@ -206,7 +219,7 @@ class ManagedWorker:
         hint = ""
         if self.kill_reason:
             reason, hint = self.kill_reason, self.kill_hint
-            if self.phase != "ready":
+            if self.phase == "ordered":
                 reason += f"; it was at step {step!r}"
         elif code < 0:
             reason = f"worker {self.tag} was killed by {signal_name(-code)}"

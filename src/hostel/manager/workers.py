@@ -235,7 +235,7 @@ class Workers:
         if not worker.kill_reason:
             worker.phase = "leaving"
         if worker.pid:
-            self._signal(worker, sign)
+            self.signal(worker, sign)
         elif not self.zygotes.is_alive(worker.zygote):  # it waits for its turn, which will not come
             self._gone(managed, worker, worker.make_failure("its start was called off"))
         if worker.phase == "leaving":
@@ -248,7 +248,7 @@ class Workers:
                 reason = "the application has shut down its listening socket, descriptor 3"
                 self.kill(managed, number, signal.SIGKILL, reason, NOT_YOURS)
 
-    def _signal(self, worker: ManagedWorker, sign: int) -> None:
+    def signal(self, worker: ManagedWorker, sign: int) -> None:
         """Signal a worker through its parent, which alone knows that the pid is still this worker's."""
         zygote = worker.zygote
         if zygote is not None and self.zygotes.is_alive(zygote):
@@ -363,7 +363,7 @@ class Workers:
         self.surroundings.link.note(worker.names()[0], worker.note())
         self.dispatch(worker.site, e.WorkerForked(worker.number))
         if worker.phase == "leaving" or worker.kill_reason:  # it was killed before it was born
-            self._signal(worker, signal.SIGKILL)
+            self.signal(worker, signal.SIGKILL)
 
     def _lose(self, zygote: Zygote, why: str) -> None:
         """It does not take orders any more, whether or not its channel has said so."""
@@ -473,7 +473,7 @@ class Workers:
     def kill_all(self) -> None:
         """The time for leaving is over."""
         for _, worker in list(self._by_pid.values()):
-            self._signal(worker, signal.SIGKILL)
+            self.signal(worker, signal.SIGKILL)
 
 
 def user_of(pid: int) -> int | None:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import Any, Awaitable, Callable, Dict, Iterable, MutableMapping, Optional, Set, Tuple
+import traceback
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, MutableMapping, Optional, Set, Tuple
 
 from hostel.worker import scoreboard
 from hostel.worker.stuck import RequestTooLong
-from hostel.worker.wsgi import FRONT_PAGES, complain_of
+from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of
 
+STUBBORN_SECONDS = 4.0  # after a task was cancelled: before the manager ends the worker (GRACE in machine/health.py)
+MOST_FRAMES = 100
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Dict[str, Any]]]
 Send = Callable[[Dict[str, Any]], Awaitable[None]]
@@ -95,8 +98,17 @@ class Running:
             if task not in self.overdue:
                 self.overdue.add(task)
                 task.cancel()
+                asyncio.get_running_loop().call_later(STUBBORN_SECONDS, self._show_stack, task)
         self.board[scoreboard.OVERDUE] = len(self.overdue)
         self._set_alarm()
+
+    def _show_stack(self, task: Any) -> None:
+        """Say where a task waits that has not let itself be cancelled: no thread's stack shows it."""
+        if task in self.overdue:
+            scope = self.scopes[task]
+            request = f"{scope['method']} {request_of(scope)} (request {id_of(scope)})"
+            stack = "".join(traceback.format_list(stack_of(task.get_coro())))
+            complain(f"{request} was cancelled in vain, and waits at\n{stack.rstrip()}")
 
     def interrupt(self, *_: Any) -> None:
         """The handler of the manager's signal: the loop is blocked by what runs now, if it could not even cancel the oldest."""
@@ -176,6 +188,18 @@ class Counted:
             raise
         finally:
             running.end(task)
+
+
+def stack_of(coroutine: Any) -> List[traceback.FrameSummary]:
+    """Where a coroutine waits: its own place, and that of each which it waits for."""
+    frames: List[traceback.FrameSummary] = []
+    while coroutine is not None and len(frames) < MOST_FRAMES:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        frames += traceback.extract_stack(frame, 1)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return frames
 
 
 def request_of(scope: Scope) -> str:

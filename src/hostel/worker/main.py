@@ -19,7 +19,7 @@ from typing import Any, Set, Tuple
 
 from hostel.errors import HostelError, PeerError
 from hostel.sandbox import operations
-from hostel.wire import Channel, Drain, HttpSocket, InterfaceFound, Ready, StartFailed, StartWorker, Step
+from hostel.wire import Beat, Channel, Drain, HttpSocket, InterfaceFound, Ready, StartFailed, StartWorker, Step
 from hostel.worker import scoreboard
 from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
 
@@ -123,6 +123,8 @@ class Worker:
             received = self.channel.receive()
         except (PeerError, OSError):
             return True
+        if received is not None and isinstance(received[0], Beat):
+            self.board[scoreboard.BEAT] = time.monotonic()
         return received is None or isinstance(received[0], Drain)
 
     def serve(self, application: Any, interface: str) -> None:

@@ -4,9 +4,10 @@ The worker owns the content and may write anything into it; the manager takes it
 memory file is sealed against shrinking, because reading a mapping of a shrunk file would kill the manager (SIGBUS,
 memfd_create(2)).
 
-Layout: a slot for each thread, or one for the whole of an ASGI worker. A slot is 512 bytes: four doubles (how many
+Layout: a slot for each thread, or one for the whole of an ASGI worker. A slot is 512 bytes: five doubles (how many
 requests run now; when the present one began, or showed progress last, 0 when it may take any time; how many have been
-served; how many run for too long and have been told so), and then a note of which request that is.
+served; how many run for too long and have been told so; when
+the worker gave its last sign of life), and then a note of which request that is.
 
 The hard part is that the note has to be readable when the worker is stuck or dead, and is written for every request. So
 it is the beginning of what the front has sent, copied as it is; the manager takes it apart when somebody wants to know.
@@ -24,8 +25,8 @@ from hostel.protocol import uwsgi
 
 SLOT_BYTES = 512
 SLOT = SLOT_BYTES // 8  # doubles
-BUSY, BEGAN, SERVED, OVERDUE = range(4)
-NOTE = 4 * 8  # where in a slot it begins, in bytes
+BUSY, BEGAN, SERVED, OVERDUE, BEAT = range(5)
+NOTE = 5 * 8  # where in a slot it begins, in bytes
 NOTE_BYTES = SLOT_BYTES - NOTE
 NAMES = ("HTTP_X_REQUEST_ID", "REQUEST_METHOD", "REQUEST_URI")  # what a note is to have, in the front's order
 
@@ -89,7 +90,7 @@ def requests(board: memoryview[float], slots: int) -> Iterator[Request]:
         begin = slot * SLOT_BYTES + NOTE
         found = uwsgi.peek(bytes(memory[begin : begin + NOTE_BYTES]), NAMES)
         if found:
-            yield Request(
-                slot, board[number + BUSY] >= 1, board[number + BEGAN], *(found.get(name, "") for name in NAMES)
-            )
+            began = board[number + BEGAN]
+            began = began if 0 < began < 1e12 else 0.0
+            yield Request(slot, board[number + BUSY] >= 1, began, *(found.get(name, "") for name in NAMES))
     memory.release()
