@@ -46,7 +46,8 @@ def front_options(port: int, log_dir: Path) -> FrontOptions:
     is_root = os.geteuid() == 0
     return FrontOptions(
         listen=(f"127.0.0.1:{port}",), log_dir=str(log_dir), user="nobody" if is_root else "",
-        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, body=2**27, request=300,
+        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, logs=16384, body=2**27,
+        request=300,
     )  # fmt: skip
 
 

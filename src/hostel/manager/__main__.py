@@ -36,7 +36,8 @@ from hostel.source.folder import FolderSource
 from hostel.source.project import ProjectSource
 from hostel.wire import PROTOCOL_VARIABLE, Channel, Replace, Serving, protocol
 
-MOST_CONNECTIONS = 32768  # of one of the front's processes; each takes up to two descriptors
+MOST_CONNECTIONS = 32768  # of one of the front's processes, with clients and with workers together
+MOST_LOGS = 16384  # that it keeps open
 
 
 def make_sources(text: str) -> list[Source]:
@@ -65,13 +66,15 @@ def front_sockets(link: SupervisorLink, options: ServerOptions, inheritance: Inh
 
 def front_options(options: ServerOptions, front_ids: tuple[int, int] | None) -> FrontOptions:
     """What the front's configuration is made from. ``front_ids``: its uid and gid, None unprivileged."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return FrontOptions(
         listen=options.listen,
         log_dir=options.log_dir,
         user=options.front_user if front_ids else "",
         group=grp.getgrgid(front_ids[1]).gr_name if front_ids else "",
         processes=os.cpu_count() or 1,
-        connections=min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+        connections=min(MOST_CONNECTIONS, descriptors // 2),
+        logs=min(MOST_LOGS, descriptors // 4),
         body=options.body,
         request=options.request,
     )
