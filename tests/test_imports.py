@@ -19,10 +19,12 @@ VALUES = ("hostel.errors", "hostel.options.site", "hostel.options.fields", "host
 # What computes and does not act: no file, no process, no clock.
 PURE = {
     "hostel.machine": ("hostel.machine", *VALUES),
+    "hostel.certificates.pair": (),
     "hostel.mounts": VALUES,
     "hostel.plan": (*VALUES, "hostel.mounts"),
     "hostel.protocol": ("hostel.protocol", "hostel.errors"),
-    "hostel.front.nginx": ("hostel.front.pages", "hostel.front.values", *VALUES),
+    "hostel.front.connection": (),
+    "hostel.front.nginx": ("hostel.front.connection", "hostel.front.pages", "hostel.front.values", *VALUES),
     "hostel.front.values": VALUES,
     "hostel.front.pages": (),
     "hostel.options.site": VALUES,

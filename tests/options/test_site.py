@@ -22,6 +22,7 @@ from hostel.options.site import (
     Problem,
     Site,
     SiteOptions,
+    TlsOptions,
     WorkerOptions,
     descriptions,
     json_schema,
@@ -109,6 +110,12 @@ def test_every_option_is_taken() -> None:
         requests = 10000
         life = "1d"
         worker_memory = "256M"
+        [tls]
+        certificate = "tls/blog.pem"
+        key = "/etc/blog.key"
+        redirect = true
+        hsts = "1d"
+        hsts_subdomains = true
         [mount]
         "/shop/" = "shop"
         "/a b/c" = "other"
@@ -121,6 +128,7 @@ def test_every_option_is_taken() -> None:
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
+        tls=TlsOptions("/srv/sites/tls/blog.pem", "/etc/blog.key", True, 86400, True),
     )  # fmt: skip
 
 
@@ -336,6 +344,9 @@ def test_all_problems_are_reported_at_once_with_their_lines() -> None:
         ('[mount]\n"shop" = "x"', "mount.shop (line 3)", "a path in URLs begins with '/'"),
         ('[mount]\n"/a" = "../x"', "mount./a (line 3)", "a site's name"),
         ('[mount]\n"/a" = 5', "mount./a (line 3)", "a site's name"),
+        ('[tls]\ncertificate = "a"', "tls (line 2)", "certificate and key go together"),
+        ("[tls]\nhsts_subdomains = true", "tls (line 2)", "hsts_subdomains needs hsts"),
+        ("[tls]\nredirect = 1", "tls.redirect (line 3)", "input should be a valid boolean"),
         ('[static]\n"/a" = "x"\n"/a/" = "y"', "static (line 2)", "two entries have the same path"),
     ],
 )
@@ -410,7 +421,7 @@ def test_the_file_s_name_has_to_be_a_site_s_name(name: str) -> None:
 
 # --- the declaration -------------------------------------------------------------------------------------------------
 
-TABLES = {"workers": WorkerOptions, "limits": LimitOptions}
+TABLES = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions}
 
 
 def test_every_option_has_a_sentence() -> None:

@@ -6,7 +6,7 @@ and meaning; new ones may come. This module knows frozen values and plain number
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -123,6 +123,7 @@ class ServerView:
     front_version: Annotated[str, "which nginx that is"]
     zygotes: Annotated[Sequence[ZygoteView], "its zygotes"]
     listen: Annotated[Sequence[str], "the addresses that the front listens on"]
+    listen_tls: Annotated[Sequence[str], "those where it takes HTTPS"]
     run_dir: Annotated[str, "the folder of sockets and links"]
     state_dir: Annotated[str, "the folder of what is remembered"]
     log_dir: Annotated[str, "the folder of the logs"]
@@ -202,19 +203,25 @@ def view_of_problem(problem: Problem) -> ProblemView:
     )
 
 
-def make_urls(domains: Sequence[str], listen: Sequence[str]) -> list[str]:
-    """Where a browser on this machine finds a site."""
-    if not listen:
-        return []
-    host, _, port = listen[0].rpartition(":")
-    suffix = "" if port == "80" else f":{port}"
-    urls = []
-    for domain in domains:
-        if domain == "*":
-            name = "localhost" if host in ("127.0.0.1", "0.0.0.0", "[::1]", "[::]") else host
-        elif domain.startswith("*."):
-            name = f"any{domain[1:]}"
-        else:
-            name = domain
-        urls.append(f"http://{name}{suffix}/")
-    return urls
+def make_urls(
+    domains: Sequence[str], listen: Sequence[str], listen_tls: Sequence[str] = (), covered: Collection[str] = (), *,
+    is_redirected: bool = False,
+) -> list[str]:  # fmt: skip
+    """Where a browser on this machine finds a site: by HTTP, and by HTTPS where it has a certificate; first what is better."""
+    urls = [_make_url("http", domain, listen[0]) for domain in domains if listen]
+    safe = [
+        _make_url("https", domain, listen_tls[0])
+        for domain in domains
+        if listen_tls and ("localhost" if domain == "*" else domain) in covered
+    ]
+    return [*safe, *urls] if is_redirected else [*urls, *safe]
+
+
+def _make_url(scheme: str, domain: str, address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if domain == "*":
+        domain = "localhost" if host in ("127.0.0.1", "0.0.0.0", "[::1]", "[::]") else host
+    elif domain.startswith("*."):
+        domain = f"any{domain[1:]}"
+    suffix = "" if port == {"http": "80", "https": "443"}[scheme] else f":{port}"
+    return f"{scheme}://{domain}{suffix}/"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import click
 
 from hostel.api.views import CheckView, as_dict, view_of_problem
+from hostel.certificates.checking import check_certificate
 from hostel.cli.output import (
     PathType,
     command,
@@ -62,6 +63,7 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
     problems = [problem for name in sorted(found.keys() & plan.problems) for problem in plan.problems[name]]
     for name in found.keys() & plan.sites:
         problems += check_site(plan.sites[name], options)
+        problems += check_certificate(plan.sites[name], options)
     if plan.minimum > workers:
         reason = f"workers.min of all sites add up to {plan.minimum}, and the machine's budget is {workers} workers"
         remedy = "lower some of them, or raise --workers of hostel serve"

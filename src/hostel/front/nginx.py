@@ -15,9 +15,17 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hostel.front.connection import (
+    TRUSTING,
+    TRUSTING_NOBODY,
+    plain_listen_lines,
+    tls_lines,
+    trust_lines,
+    with_own_places,
+)
 from hostel.front.pages import PAGES
 from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
@@ -46,16 +54,19 @@ class FrontOptions:
     """What the configuration depends on: nothing of any site.
 
     ``listen`` are addresses as nginx writes them; ``user`` and ``group`` are empty when nginx runs unprivileged; sizes are
-    bytes, times seconds. Each process of nginx has so many ``connections``, and keeps so many ``logs`` open.
+    bytes, times seconds.
     """
 
     listen: tuple[str, ...]
+    listen_tls: tuple[str, ...]
+    trusted_proxy: tuple[str, ...]
+    version: tuple[int, ...]  # of the nginx that is to read it
+    has_http3: bool
     log_dir: str
     user: str
     group: str
     processes: int
     connections: int
-    logs: int
     body: int
     request: float
 
@@ -86,7 +97,7 @@ def render(options: FrontOptions) -> str:
         for n in range(1, WILDCARD_LEVELS + 1)
     )
     wildcards = "\n".join(
-        f"            set $hostel_at wild/$hostel_parent{n};\n            if (-d $hostel_at) {{ return 463; }}"
+        f"            set $hostel_at wild/$hostel_parent{n}$hostel_tls;\n            if (-d $hostel_at) {{ return 463; }}"
         for n in range(1, WILDCARD_LEVELS + 1)
     )
     codes = {page.kind: FIRST_ERROR + number for number, page in enumerate(PAGES)}
@@ -102,12 +113,13 @@ def render(options: FrontOptions) -> str:
         "user": f"user {options.user} {options.group};" if options.user else "",
         "processes": str(options.processes),
         "connections": str(options.connections),
-        "logs": str(options.logs),
         "front_log": quote(f"{options.log_dir}/front.log"),
         "mime_types": read_text("mime.types"),
         "body": str(options.body),
         "parents": parents,
-        "listen": "\n".join(f"        listen {address} default_server backlog=65535;" for address in options.listen),
+        **(TRUSTING if options.trusted_proxy else TRUSTING_NOBODY),
+        "trust": indent(trust_lines(options.trusted_proxy), 4),
+        "tls_port": tls_port(options.listen_tls),
         "wildcards": wildcards,
         "parts": "\n".join(first_parts(n) for n in range(1, MOUNT_PARTS + 1)),
         "mounts": indent(
@@ -122,7 +134,12 @@ def render(options: FrontOptions) -> str:
         "slashes": slashes,
         "links": limit_links("./$hostel_at/www", options),
         "error_links": limit_links("././$hostel_at/www", options),
-        "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters()]),
+        "uwsgi": indent(
+            [
+                *pass_to("uwsgi", options.request),
+                *uwsgi_parameters(TRUSTING["https"] if options.trusted_proxy else TRUSTING_NOBODY["https"]),
+            ]
+        ),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
         "limit_maps": indent(limit_maps(), 4),
         "limits": indent(limit_lines()),
@@ -130,7 +147,39 @@ def render(options: FrontOptions) -> str:
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
-    return fill(read_text("nginx.conf"), values)
+    before, server, after = re.split(r"(?ms)^(    server \{\n.*?^    \}\n)", read_text("nginx.conf"))
+    servers = [fill(server, values | plain_server(options))]
+    if options.listen_tls:
+        encrypted = fill(server, values | tls_server(options, values["misdirected"], values["front_log"]))
+        servers.append(with_own_places(encrypted, values["front_log"]))
+    return fill(before, values) + "\n".join(servers) + fill(after, values)
+
+
+def plain_server(options: FrontOptions) -> dict[str, str]:
+    """What the templates have in the server for HTTP alone."""
+    return {
+        "listen": indent([*plain_listen_lines(options.listen), "root $hostel_at;"], 8),
+        "misdirection": "",
+        "hsts": "",
+        "challenges": read_text("challenges.conf"),
+    }
+
+
+def tls_server(options: FrontOptions, misdirected: str, log: str) -> dict[str, str]:
+    """What the templates have in the server for HTTPS alone: a name that no site has is one of another connection."""
+    return {
+        "listen": indent(tls_lines(options.listen_tls, options.version, log, has_http3=options.has_http3), 8),
+        "misdirection": indent(["if ($hostel_is_misdirected) { return 472; }"]),
+        "hsts": indent(["if (-d $hostel_at/hsts) { root $hostel_at/hsts; set $hostel_hsts $hostel_hsts_told; }"]),
+        "challenges": "",
+        "unknown": misdirected,
+    }
+
+
+def tls_port(addresses: Sequence[str]) -> str:
+    """The port as it stands in URLs of HTTPS, where a redirect leads: empty for the usual one."""
+    ports = [address.rpartition(":")[2] for address in addresses]
+    return "" if not ports or "443" in ports else f":{ports[0]}"
 
 
 def limit_links(place: str, options: FrontOptions) -> str:
@@ -174,7 +223,7 @@ def pass_to(module: str, request: float) -> list[str]:
     return [f"{module}_{name} {value};" for name, value in settings.items()]
 
 
-def uwsgi_parameters() -> list[str]:
+def uwsgi_parameters(https: str) -> list[str]:
     """Our own parameter file for uwsgi. What comes first is what a worker's scoreboard tells of its request, so that is short.
 
     ``HTTP_HOST`` is a name that has been found in the run tree, or of the right form."""
@@ -197,7 +246,7 @@ def uwsgi_parameters() -> list[str]:
             "QUERY_STRING": "$query_string",
             "CONTENT_TYPE": "$content_type",
             "CONTENT_LENGTH": "$content_length",
-            "HTTPS": "$https",
+            "HTTPS": https,
             "SCRIPT_NAME": "$hostel_mount",
         }.items()
     ]
@@ -217,7 +266,7 @@ def proxy_parameters() -> list[str]:
         "proxy_set_header Connection $hostel_connection;",
         "proxy_set_header X-Forwarded-For $remote_addr;",
         "proxy_set_header X-Forwarded-Host $hostel_host$hostel_port;",
-        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_set_header X-Forwarded-Proto $hostel_scheme;",
         "proxy_set_header X-Request-Id $request_id;",
         "proxy_set_header X-Request-Start t=$msec;",
         "proxy_set_header X-Hostel-Mount $hostel_mount;",

@@ -28,6 +28,7 @@ class ErrorPage:
 PAGES = (
     ErrorPage("unknown", 404, "There is nothing here", "This address is not known on this server."),
     ErrorPage("nothing", 404, "There is nothing here", "This site has no page at this address."),
+    ErrorPage("misdirected", 421, "There is nothing here", "This address is not known on this connection."),
     ErrorPage("large", 413, "This is too large", "The server does not take uploads of this size."),
     ErrorPage("many", 429, "Too many requests", "You have sent very many requests. Please wait a moment.", retry=1),
     ErrorPage("failed", 500, "This did not work", "The site has failed. Its log says why."),

@@ -15,9 +15,10 @@ import sys
 
 import hostel
 from hostel.errors import HostelError, HostError
-from hostel.front.binary import find_binary
+from hostel.front.binary import Binary, find_binary
 from hostel.front.nginx import FrontOptions
 from hostel.manager.adoption import adopt
+from hostel.manager.certificates import Certificates
 from hostel.manager.control import Control
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front, test_configuration
@@ -36,8 +37,8 @@ from hostel.source.folder import FolderSource
 from hostel.source.project import ProjectSource
 from hostel.wire import PROTOCOL_VARIABLE, Channel, Replace, Serving, protocol
 
-MOST_CONNECTIONS = 32768  # of one of the front's processes, with clients and with workers together
-MOST_LOGS = 16384  # that it keeps open
+CERTIFICATE_SECONDS = 3.0  # at most, for the first look at certificates before the front starts
+MOST_CONNECTIONS = 32768  # of one of the front's processes; each takes up to two descriptors
 
 
 def make_sources(text: str) -> list[Source]:
@@ -54,7 +55,7 @@ def make_sources(text: str) -> list[Source]:
 def front_sockets(link: SupervisorLink, options: ServerOptions, inheritance: Inheritance) -> list[int]:
     """The sockets that the front listens on. Raises ``HostError``."""
     sockets = []
-    for address in options.listen:
+    for address in (*options.listen, *options.listen_tls):
         name = f"listen/{address}"
         if name in inheritance.kept:
             sockets.append(inheritance.kept[name][0])
@@ -64,17 +65,19 @@ def front_sockets(link: SupervisorLink, options: ServerOptions, inheritance: Inh
     return sockets
 
 
-def front_options(options: ServerOptions, front_ids: tuple[int, int] | None) -> FrontOptions:
+def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, binary: Binary) -> FrontOptions:
     """What the front's configuration is made from. ``front_ids``: its uid and gid, None unprivileged."""
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return FrontOptions(
         listen=options.listen,
+        listen_tls=options.listen_tls,
+        trusted_proxy=options.trusted_proxy,
+        version=binary.version,
+        has_http3=binary.has_http3,
         log_dir=options.log_dir,
         user=options.front_user if front_ids else "",
         group=grp.getgrgid(front_ids[1]).gr_name if front_ids else "",
         processes=os.cpu_count() or 1,
-        connections=min(MOST_CONNECTIONS, descriptors // 2),
-        logs=min(MOST_LOGS, descriptors // 4),
+        connections=min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
         body=options.body,
         request=options.request,
     )
@@ -101,7 +104,8 @@ async def try_to_serve(options: ServerOptions, sources: list[Source]) -> None:
     front_ids = group_of(options.front_user) if os.geteuid() == 0 else None
     for source in sources:
         source.read()
-    await test_configuration(find_binary(options.nginx), front_options(options, front_ids))
+    binary = find_binary(options.nginx)
+    await test_configuration(binary, front_options(options, front_ids, binary))
     ours, theirs = Channel.pair()
     with subprocess.Popen(zygote_command(sys.executable, str(theirs.fileno())), pass_fds=[theirs.fileno()]) as zygote:
         theirs.close()
@@ -122,10 +126,12 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     tree = server.runner.surroundings.tree
     tree.prepare()
     sockets = front_sockets(link, options, inheritance)
-    server.front = Front(find_binary(options.nginx), front_options(options, front_ids), sockets, link)
+    binary = find_binary(options.nginx)
+    server.front = Front(binary, front_options(options, front_ids, binary), sockets, link)
     await configure(server.front, is_running=FRONT in inheritance.running)
     link.flush()
 
+    looking: asyncio.Task[None] | None = None
     gc.disable()  # ten thousand sites are made of things that stay
     server.runner.plan = Plan(owners=tree.routes())  # who has a domain keeps it
     plan = server.read_plan()
@@ -134,6 +140,12 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     server.reload_missed()
     server.reload_outdated()
     server.report(plan, {})
+    if options.listen_tls:
+        server.certificates = Certificates(options, front_ids[1] if front_ids else None)
+        server.certificates.apply(plan)
+        looking = asyncio.create_task(server.certificates.run())
+        with contextlib.suppress(TimeoutError):  # who names one may not hold up the others
+            await asyncio.wait_for(server.certificates.settled.wait(), CERTIFICATE_SECONDS)
     gc.freeze()
     gc.enable()
     if FRONT in inheritance.running:
@@ -145,6 +157,8 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     control = await Control(server).listen()
     link.send(Serving())
     await server.ended.wait()
+    if looking is not None:
+        looking.cancel()
     if server.is_replaced:
         link.flush()
         link.send(Replace())

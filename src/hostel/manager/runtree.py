@@ -10,7 +10,12 @@
     sites/<site>/values -> spelled/* values that the front has to know, spelled in the name of a folder (front.values)
     sites/<site>/closed.html         the front answers 503 with it, or for programs with closed.json
     sites/<site>/paths -> paths.<n>  other sites are mounted: mount/+ is the site itself, mount/<path>/+ another
-    hosts/<domain> -> ../sites/<site>[/paths], wild/<domain> (for *.<domain>), default
+    sites/<site>/redirect -> redirect.<n>  it is for HTTPS only
+    sites/<site>/tls -> .            where requests by HTTPS come in, also in paths/ and redirect/
+    sites/<site>/hsts -> hsts-for/*  for how many seconds browsers are to come by HTTPS; "+": by all names below, too
+    hosts/<domain> -> ../sites/<site>[/paths or /redirect], wild/<domain> (for *.<domain>), default
+    tls/                             certificates: see manager.certificates
+    acme/                            proofs for who gives out certificates
 
 Every change is one rename of a link, or one name that appears or vanishes, so the front sees the old or the new and
 nothing between. All paths are relative: the manager works in the run directory, as the front does.
@@ -27,13 +32,23 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hostel.front.pages import Document
 from hostel.options.site import static_layers
 
-FOLDERS = ("sites", "hosts", "wild", "tmp")
+FOLDERS = ("sites", "hosts", "wild", "acme", "tmp")
 UNUSUAL = ("asgi", "static", "values", "closed.html", "www/1")
 MOST_STEPS = 1000  # of a path: links may lead in circles
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How requests for a site come in, if not straight: other sites under its paths, HTTPS only, and ``hsts`` as spelled."""
+
+    paths: Sequence[tuple[str, str]] = ()
+    is_redirected: bool = False
+    hsts: str = ""
 
 
 class RunTree:
@@ -59,11 +74,15 @@ class RunTree:
         """The sites that an earlier manager left in the tree."""
         return os.listdir("sites")
 
-    def open_site(self, name: str) -> None:
-        """Make a site's folder; nothing is routed to it yet."""
-        with contextlib.suppress(FileExistsError):
+    def open_site(self, name: str) -> bool:
+        """Make a site's folder; nothing is routed to it yet. Whether it was not there."""
+        try:
             os.mkdir(f"sites/{name}", 0o750)
-            os.symlink(".", f"sites/{name}/plain")
+        except FileExistsError:
+            return False
+        os.symlink(".", f"sites/{name}/plain")
+        os.symlink(".", f"sites/{name}/tls")
+        return True
 
     def link_log(self, name: str, folder: str) -> None:
         """Tell the front where a site's logs are."""
@@ -127,26 +146,42 @@ class RunTree:
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
-    def publish_paths(self, name: str, paths: Sequence[tuple[str, str]], domains: Sequence[str]) -> None:
-        """Mount other sites under paths of one that has these domains already, all at once."""
+    def publish_entry(self, name: str, entry: Entry, domains: Sequence[str]) -> None:
+        """Have requests for a site that has these domains already come in by ``entry``, all at once."""
         folder = f"sites/{name}"
-        old = [entry for entry in os.listdir(folder) if entry.startswith("paths.")]
-        if paths:
+        old = [one for one in os.listdir(folder) if one.startswith(("paths.", "redirect."))]
+        with contextlib.suppress(FileExistsError):
+            os.symlink(".", f"{folder}/tls")
+        if entry.hsts:
+            os.makedirs(f"{folder}/hsts-for/{entry.hsts}", mode=0o750, exist_ok=True)
+            self._link(f"hsts-for/{entry.hsts}", f"{folder}/hsts")
+        where = ""
+        if entry.paths:
+            where = "/paths"
             new = self._unused("paths")
-            for path, other in [("", name), *paths]:
+            for path, other in [("", name), *entry.paths]:
                 above = f"{folder}/{new}/mount{path}"
                 os.makedirs(above, mode=0o755, exist_ok=True)
                 os.symlink(f"{'../' * (above.count('/') + 1)}sites/{other}", f"{above}/+")
+            os.symlink(".", f"{folder}/{new}/tls")
+            os.symlink("../hsts", f"{folder}/{new}/hsts")
             self._link(new, f"{folder}/paths")
-            self._entries[name] = "/paths"
-        else:
-            self._entries.pop(name, None)
+        if entry.is_redirected:
+            new = self._unused("redirect")
+            os.makedirs(f"{folder}/{new}/mount", mode=0o755)
+            self._write(f"{folder}/{new}/https", "")
+            os.symlink("../log", f"{folder}/{new}/log")
+            os.symlink(f"..{where}", f"{folder}/{new}/tls")
+            self._link(new, f"{folder}/redirect")
+            where = "/redirect"
+        self._entries[name] = where
         for domain in domains:
             self.route(domain, name)
-        if not paths:
-            self._remove(f"{folder}/paths")
-        for entry in old:
-            shutil.rmtree(f"{folder}/{entry}", ignore_errors=True)
+        for link, is_used in (("paths", entry.paths), ("redirect", entry.is_redirected), ("hsts", entry.hsts)):
+            if not is_used:
+                self._remove(f"{folder}/{link}")
+        for one in old:
+            shutil.rmtree(f"{folder}/{one}", ignore_errors=True)
 
     def route(self, domain: str, name: str) -> None:
         """Send requests for a domain to a site, whoever had it before."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import hostel
@@ -27,6 +27,7 @@ from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
+from hostel.manager.certificates import Certificates
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.link import SupervisorLink
@@ -65,6 +66,7 @@ class Server:
         self.sources = sources
         self.link = link
         self.front: Front | None = None
+        self.certificates: Certificates | None = None  # none is needed without TLS
         self.started = time.time()
         own = own_identity()
         self.user = own.name if own else "root"
@@ -114,6 +116,8 @@ class Server:
         self._readings = readings
         plan = self._make_plan()
         self.runner.apply(plan)
+        if self.certificates is not None:
+            self.certificates.apply(plan)
         self.report(plan, before)
         if self.options.reload:
             self._renew_watches()
@@ -260,6 +264,8 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         if self.front is not None:
             self.front.end(is_graceful=True)
+        if self.certificates is not None:
+            self.certificates.close()
         self.files.close()
         self.code.close()
         self.runner.end()
@@ -333,6 +339,7 @@ class Server:
                 front_version=str(self.front.binary) if self.front else "",
                 zygotes=runner.workers.zygotes.views(),
                 listen=self.options.listen,
+                listen_tls=self.options.listen_tls,
                 run_dir=self.options.run_dir,
                 state_dir=self.options.state_dir,
                 log_dir=self.options.log_dir,
@@ -345,11 +352,20 @@ class Server:
                 queued_reloads=self.roller.left,
             ),
             sites=[self._site_view(name) for name in wanted if name],
-            problems=[view_of_problem(problem) for problem in runner.plan.problems.get("", ())],
+            problems=[view_of_problem(problem) for problem in self._file_problems("")],
         )
 
+    def _file_problems(self, name: str) -> tuple[Problem, ...]:
+        """What is wrong with a site's file, or with what that names; of none for the empty name."""
+        told = self.certificates.problems.get(name, ()) if self.certificates is not None else ()
+        return (*self.runner.plan.problems.get(name, ()), *told)
+
+    @property
+    def _covered(self) -> Collection[str]:
+        return self.certificates.covered if self.certificates is not None else ()
+
     def _site_view(self, name: str) -> SiteView:
-        problems = [view_of_problem(problem) for problem in self.runner.plan.problems.get(name, ())]
+        problems = [view_of_problem(problem) for problem in self._file_problems(name)]
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
@@ -380,7 +396,13 @@ class Server:
             if machine.generation
             else "",
             domains=site.domains,
-            urls=make_urls(site.domains, self.options.listen),
+            urls=make_urls(
+                site.domains,
+                self.options.listen,
+                self.options.listen_tls,
+                self._covered,
+                is_redirected=site.tls.redirect,
+            ),
             mounts=dict(site.paths),
             file=site.file,
             directory=site.directory,

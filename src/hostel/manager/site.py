@@ -20,7 +20,7 @@ from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import SiteLog
 from hostel.manager.queue import QueueMeter
-from hostel.manager.runtree import RunTree
+from hostel.manager.runtree import Entry, RunTree
 from hostel.manager.sockets import QueueWatcher, bind_site_socket
 from hostel.manager.worker import ManagedWorker
 from hostel.options.check import identity_of
@@ -44,7 +44,7 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_files", "_log_owner", "_paths", "away", "http", "is_closed", "is_watching", "last_active",
+        "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_watching", "last_active",
         "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "quiet", "replaced_at", "served",
         "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
@@ -73,9 +73,10 @@ class ManagedSite:
         self.quiet = 0
         self._domains: tuple[str, ...] = ()
         self._files: tuple[tuple[tuple[str, str], ...], ...] | None = None  # an earlier manager may have left anything
-        self._paths: tuple[tuple[str, str], ...] | None = None
+        self._entry: Entry | None = None
         self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
-        surroundings.tree.open_site(site.name)
+        if surroundings.tree.open_site(site.name):
+            self._entry = Entry()
 
     @property
     def name(self) -> str:
@@ -114,9 +115,10 @@ class ManagedSite:
             tree.publish_files(site.name, site.static, errors)
             self._files = site.static, errors
         tree.publish_values(site.name, spell(site))
-        if site.paths != self._paths:
-            tree.publish_paths(site.name, site.paths, [domain for domain in self._domains if domain in site.domains])
-            self._paths = site.paths
+        entry = entry_of(site)
+        if entry != self._entry:
+            tree.publish_entry(site.name, entry, [domain for domain in self._domains if domain in site.domains])
+            self._entry = entry
         for domain in site.domains:
             if domain not in self._domains:
                 tree.route(domain, site.name)
@@ -238,3 +240,9 @@ class ManagedSite:
         if not keep_tree:
             self.close_sockets()
             self.surroundings.tree.discard_site(self.name)
+
+
+def entry_of(site: Site) -> Entry:
+    """How requests for a site are to come in."""
+    below = "+" if site.tls.hsts_subdomains else ""
+    return Entry(site.paths, site.tls.redirect, f"{round(site.tls.hsts)}{below}" if site.tls.hsts else "")

@@ -259,6 +259,15 @@ def parse_listen(value: Any) -> str:
     return f"{host}:{int(match[2])}"
 
 
+def parse_network(value: Any) -> str:
+    """An IP address, or a network as ``10.0.0.0/8``."""
+    try:
+        network = ipaddress.ip_network(str(value).strip())
+    except ValueError:
+        raise ValueError(f"{show(value)} is no IP address and no network, as '10.0.0.0/8' is one") from None
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
 def _schema(kind: str, unit: str, pattern: str) -> WithJsonSchema:
     return WithJsonSchema(
         {"anyOf": [{"type": kind, "minimum": 0}, {"type": "string", "pattern": pattern}], "unit": unit}
@@ -280,4 +289,5 @@ PathText = Annotated[str, BeforeValidator(parse_path)]
 UserName = Annotated[str, BeforeValidator(parse_user)]
 Variable = Annotated[str, BeforeValidator(parse_variable), WithJsonSchema({"type": ["string", "number"]})]
 VariableName = Annotated[str, BeforeValidator(parse_variable_name)]
+Network = Annotated[str, BeforeValidator(parse_network)]
 Listen = Annotated[str, BeforeValidator(parse_listen)]

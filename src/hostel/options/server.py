@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from hostel.errors import UsageError
-from hostel.options.fields import Duration, Listen, PathText, Size, UserName, reason_of, show
+from hostel.options.fields import Duration, Listen, Network, PathText, Size, UserName, reason_of, show
 
 
 def _refuse_dollar(path: str) -> str:
@@ -38,6 +38,31 @@ class ServerOptions:
             examples=[["*:80", "[::]:80"]],
         ),
     ] = ("127.0.0.1:8000",)
+    listen_tls: Annotated[
+        tuple[Listen, ...],
+        AfterValidator(_drop_doubles),
+        Field(
+            description="Address the front listens on for HTTPS; may be repeated. Default: none.",
+            examples=[["*:443", "[::]:443"]],
+        ),
+    ] = ()
+    certificates: Annotated[
+        PathText | None,
+        Field(
+            description="Folder of certificates for the domains of all sites: NAME/fullchain.pem with NAME/privkey.pem, "
+            "as certbot has them, or NAME.pem (or .crt) with NAME.key. Default: only those that site files name in [tls].",
+            examples=["/etc/letsencrypt/live"],
+        ),
+    ] = None
+    trusted_proxy: Annotated[
+        tuple[Network, ...],
+        AfterValidator(_drop_doubles),
+        Field(
+            description="Address or network of proxies in front of this server, whose X-Forwarded-For, -Proto and -Host are "
+            "believed; may be repeated. Default: nobody is believed.",
+            examples=[["10.0.0.0/8"]],
+        ),
+    ] = ()
     run_dir: Annotated[
         PathText,
         Field(
@@ -155,8 +180,10 @@ def make_server_options(table: dict[str, Any]) -> ServerOptions:
     table = {key: value for key, value in table.items() if value is not None}
     for kind in ("run", "state", "log"):
         table[f"{kind}_dir"] = os.path.abspath(table.get(f"{kind}_dir") or default_folder(kind))
+    if table.get("certificates"):
+        table["certificates"] = os.path.abspath(table["certificates"])
     try:
-        return _adapter.validate_python(table)
+        options = _adapter.validate_python(table)
     except ValidationError as error:
         problems = [
             f"--{str(detail['loc'][0]).replace('_', '-')}: {reason_of(dict(detail))}"
@@ -164,6 +191,11 @@ def make_server_options(table: dict[str, Any]) -> ServerOptions:
             if detail["type"] != "too_short" or not detail["input"]  # pydantic counts only what is right
         ]
         raise UsageError("cannot start: " + "; ".join(problems)) from None
+    if both := set(options.listen) & set(options.listen_tls):
+        raise UsageError(
+            f"cannot start: --listen and --listen-tls both name {min(both)}", "give each an address of its own"
+        )
+    return options
 
 
 def from_json(data: str) -> ServerOptions:

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -163,6 +163,51 @@ class LimitOptions:
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
+class TlsOptions:
+    """How a site is reached by HTTPS."""
+
+    certificate: Annotated[
+        PathText | None,
+        Field(
+            description="The certificate of the site's domains with those that vouch for it, in PEM; relative to the site "
+            "file's folder. Default: what the server's folder of certificates has for them.",
+            examples=["/srv/blog/tls/fullchain.pem"],
+        ),
+    ] = None
+    key: Annotated[
+        PathText | None,
+        Field(
+            description="The private key that belongs to it, which the site's user can read; relative to the site file's folder.",
+            examples=["/srv/blog/tls/privkey.pem"],
+        ),
+    ] = None
+    redirect: Annotated[
+        bool,
+        Field(strict=True, description="Lead visitors who come by HTTP to the same address by HTTPS.", examples=[True]),
+    ] = False
+    hsts: Annotated[
+        Duration,
+        Field(
+            description="Tell browsers to come by HTTPS only for so long (Strict-Transport-Security); 0 tells them nothing.",
+            examples=["365d"],
+        ),
+    ] = 0.0
+    hsts_subdomains: Annotated[
+        bool,
+        Field(strict=True, description="Tell them the same for all names below the site's domains.", examples=[True]),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together: name both, or neither")
+        if self.hsts_subdomains and not self.hsts:
+            raise ValueError("hsts_subdomains needs hsts: for how long?")
+
+
+NO_TLS = TlsOptions()
+
+
+@options_dataclass(frozen=True, slots=True, config=_CONFIG)
 class SiteOptions:
     """What a site file may say."""
 
@@ -247,6 +292,7 @@ class SiteOptions:
             examples=[["portal"]],
         ),
     ] = ()
+    tls: Annotated[TlsOptions, Field(description="How the site is reached by HTTPS.")] = TlsOptions()
     workers: Annotated[WorkerOptions, Field(description="How many workers, and when they leave.")] = WorkerOptions()
     limits: Annotated[LimitOptions, Field(description="What the site may take.")] = LimitOptions()
 
@@ -286,6 +332,7 @@ class Site:
     limits: LimitOptions
     mount: tuple[tuple[str, str], ...] = ()  # (path in URLs without the last slash, site)
     mounted_by: tuple[str, ...] = ()
+    tls: TlsOptions = NO_TLS
     paths: tuple[tuple[str, str], ...] = ()  # as mount, what is really mounted: the plan finds it out
 
     @property
@@ -302,6 +349,7 @@ class Site:
         return hashlib.sha256(repr(self.for_workers).encode()).hexdigest()[:16]
 
 
+SECTIONS: dict[str, Any] = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions}
 _adapter: TypeAdapter[SiteOptions] = TypeAdapter(SiteOptions)
 
 
@@ -392,9 +440,17 @@ def make_site(
             limits=options.limits,
             mount=tuple(sorted(options.mount.items())),
             mounted_by=options.mounted_by,
+            tls=make_tls(options.tls, lambda path: absolute(path, folder)),
         ),
         [],
     )
+
+
+def make_tls(options: TlsOptions, absolute: Callable[[str], str]) -> TlsOptions:
+    """The same with absolute paths."""
+    if options.certificate is None or options.key is None:
+        return options
+    return replace(options, certificate=absolute(options.certificate), key=absolute(options.key))
 
 
 def _contradictions(name: str, file: str, table: Mapping[str, Any], options: SiteOptions, text: str) -> list[Problem]:
@@ -507,13 +563,12 @@ def _where(location: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> s
 
 def _options_of(location: Sequence[str]) -> dict[str, str]:
     """The options of a table of the file, with their descriptions."""
-    kinds: dict[str, Any] = {"workers": WorkerOptions, "limits": LimitOptions}
-    return descriptions(kinds.get(location[0] if location else "", SiteOptions))
+    return descriptions(SECTIONS.get(location[0] if location else "", SiteOptions))
 
 
 def _meaning_of(location: Sequence[str]) -> str:
     """What the option is for, which helps when its value is wrong."""
-    is_table = len(location) > 1 and location[0] in ("workers", "limits")
+    is_table = len(location) > 1 and location[0] in SECTIONS
     path = location[: 2 if is_table else 1]
     sentence = _options_of(path[:-1]).get(path[-1], "") if path else ""
     return f"{'.'.join(path)}: {sentence}" if sentence else ""

@@ -1,0 +1,1 @@
+"""Certificates for HTTPS: reading them, choosing one for each name, making one for localhost."""

@@ -1,0 +1,329 @@
+"""Certificates in the run tree, where the front finds them by the name in a handshake; replaced without a reload.
+
+    tls/pairs/<id>/certificate.pem, key.pem   what a pair is never changes: another one has another id
+    tls/exact/<domain> -> ../pairs/<id>       tls/wild/<domain> for *.<domain>
+    tls/exact/-none                           for clients that name no host
+
+The hard part is who reads. A pair that a site file names is read by a program that has become the site's user, those of the
+server's folder by one that is who the server is (``certificates.reading``); what comes back is written where nobody but
+root and the front may look. A pair that cannot be used leaves the former one where it is, with a problem to show.
+
+Nothing here is in a hurry, nor in anybody's way: one task looks when it has been told that something changed, and a few
+times a day, because certificates end by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hostel.certificates import reading
+from hostel.certificates.development import NAMES_AT_ONCE, Authority
+from hostel.certificates.pair import Complaint, Pair, choose, complain_of_time, local_names, uncovered
+from hostel.errors import HostelError, PeerError, SiteError
+from hostel.manager.watch import Watcher
+from hostel.options.check import identity_of
+from hostel.options.server import ServerOptions
+from hostel.options.site import Problem
+from hostel.plan import Plan
+from hostel.sandbox.identity import Identity
+
+FOLDERS = ("tls", "tls/pairs", "tls/exact", "tls/wild")
+NO_NAME = "-none"
+PAUSE_SECONDS = 0.5  # between two looks, however often something changes
+LOOK_SECONDS = 6 * 3600.0
+MOST_SHARED = 1000  # pairs in the server's folder
+
+Signature = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Two files, and as whom they are read; None for who the server is."""
+
+    files: reading.Files
+    identity: Identity | None
+
+
+class Certificates:
+    """Owns ``tls`` in the current working directory. ``front_group`` is the gid of the front, None unprivileged."""
+
+    def __init__(self, options: ServerOptions, front_group: int | None) -> None:
+        self.options = options
+        self.front_group = front_group
+        self.problems: dict[str, tuple[Problem, ...]] = {}  # by site; those of the server's folder under ""
+        self.covered: frozenset[str] = frozenset()  # the domains that have a certificate
+        self._plan = Plan()
+        self._changed = asyncio.Event()
+        self.settled = asyncio.Event()  # the first look is over
+        self._watcher = Watcher(lambda paths: self._changed.set())
+        self._seen: dict[Asked, tuple[Signature, Pair | Complaint]] = {}
+        self._good: dict[Asked, Pair] = {}
+        self._authority: Authority | None = None
+        self._local: list[Pair] = []
+        self._used: set[str] = set()
+        for name in FOLDERS:
+            os.makedirs(name, mode=0o710 if name == "tls" else 0o750, exist_ok=True)
+            if front_group is not None:
+                os.chown(name, 0, front_group)
+
+    def apply(self, plan: Plan) -> None:
+        """There is another plan."""
+        self._plan = plan
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look whenever something has changed; never ends."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+            self._changed.clear()
+            try:
+                await self.look()
+            except OSError as error:
+                print(f"hostel: cannot publish certificates: {error}", file=sys.stderr, flush=True)
+            self.settled.set()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def close(self) -> None:
+        self._watcher.close()
+
+    async def look(self) -> None:
+        """Read what has changed, and publish the pair for each domain. Raises ``OSError``."""
+        plan = self._plan
+        found: dict[str, list[Complaint]] = {}  # by site
+        own = self._own_files(plan, found)
+        shared = {path: Asked(files, None) for path, files in self._shared_files(found)}
+        asked = {*own.values(), *shared.values()}
+        self._watch(asked)
+        await self._read(asked)
+        mine = {site: pair for site, one in own.items() if (pair := self._good.get(one))}
+        common = [self._good[one] for one in shared.values() if one in self._good]
+        chosen = choose(plan.owners, mine, common)
+        names = dict(chosen)
+        if local := local_names(plan.owners, chosen):
+            names.update(self._issue(local))
+        if NO_NAME not in names and any(path == "default" for path in shared) and common:
+            names[NO_NAME] = self._good.get(shared["default"], common[0])
+        failed = {site for site, one in own.items() if one not in self._good}
+        self._publish(names, {domain for domain, site in plan.owners.items() if site in failed or found.get("")})
+        self._complain(plan, own, shared, names, found)
+
+    # --- what to read -----------------------------------------------------------------------------------------------
+
+    def _own_files(self, plan: Plan, found: dict[str, list[Complaint]]) -> dict[str, Asked]:
+        """The files that sites name, each to be read as the site's user."""
+        own = {}
+        for name, site in plan.sites.items():
+            if site.tls.certificate is not None and site.tls.key is not None:
+                try:
+                    identity = identity_of(site, self.options) if os.geteuid() == 0 else None
+                except SiteError as error:
+                    found.setdefault(name, []).append(Complaint("certificate", str(error), error.hint))
+                else:
+                    own[name] = Asked((site.tls.certificate, site.tls.key), identity)
+        return own
+
+    def _shared_files(self, found: dict[str, list[Complaint]]) -> Iterable[tuple[str, reading.Files]]:
+        """The pairs in the server's folder, by name."""
+        folder = self.options.certificates
+        if folder is None:
+            return
+        try:
+            entries = sorted(os.listdir(folder))
+        except OSError as error:
+            found[""] = [Complaint("certificate", f"cannot read {folder}: {error.strerror}", "correct --certificates")]
+            return
+        for entry in entries[:MOST_SHARED]:
+            path = os.path.join(folder, entry)
+            name, suffix = os.path.splitext(path)
+            if os.path.exists(os.path.join(path, "fullchain.pem")):
+                yield entry, (os.path.join(path, "fullchain.pem"), os.path.join(path, "privkey.pem"))
+            elif suffix in (".pem", ".crt") and os.path.exists(f"{name}.key"):
+                yield os.path.basename(name), (path, f"{name}.key")
+
+    def _watch(self, asked: Iterable[Asked]) -> None:
+        """Be told of changes: of the files, and of links that lead to them."""
+        folders = {self.options.certificates} if self.options.certificates else set()
+        for one in asked:
+            for path in one.files:
+                folders |= {os.path.dirname(path), os.path.dirname(os.path.realpath(path))}
+        self._watcher.watch(folders)
+
+    async def _read(self, asked: set[Asked]) -> None:
+        """Read what is new or has changed."""
+        for gone in self._seen.keys() - asked:
+            del self._seen[gone]
+            self._good.pop(gone, None)
+        stale: dict[Identity | None, list[tuple[Asked, Signature]]] = {}
+        for one in asked:
+            signature = tuple(map(signature_of, one.files))
+            if one not in self._seen or self._seen[one][0] != signature:
+                stale.setdefault(one.identity, []).append((one, signature))
+        for identity, all_of_his in stale.items():
+            for begin in range(0, len(all_of_his), reading.AT_ONCE):
+                some = all_of_his[begin : begin + reading.AT_ONCE]
+                answers = await ask(identity, [one.files for one, _ in some])
+                for (one, signature), answer in zip(some, answers, strict=True):
+                    self._seen[one] = signature, answer
+                    if isinstance(answer, Pair):
+                        self._good[one] = answer
+
+    def _issue(self, names: Sequence[str]) -> dict[str, Pair]:
+        """Certificates of our own for names below localhost."""
+        until = time.time() + 86400
+        self._local = [pair for pair in self._local if pair.ends > until]
+        have = {name: pair for pair in self._local for name in pair.names}
+        new = [name for name in names if name not in have]
+        try:
+            if new and self._authority is None:
+                self._authority = Authority(os.path.join(self.options.state_dir, "tls"))
+            for begin in range(0, len(new), NAMES_AT_ONCE):
+                assert self._authority is not None
+                pair = self._authority.issue(new[begin : begin + NAMES_AT_ONCE])
+                self._local.append(pair)
+                have |= dict.fromkeys(pair.names, pair)
+        except HostelError as error:
+            print(f"hostel: {error}", file=sys.stderr, flush=True)
+        found = {name: have[name] for name in names if name in have}
+        if found and all(address.startswith(("127.", "[::1]")) for address in self.options.listen_tls):
+            found[NO_NAME] = next(iter(found.values()))
+        return found
+
+    # --- what to write ----------------------------------------------------------------------------------------------
+
+    def _publish(self, names: Mapping[str, Pair], kept: set[str]) -> None:
+        """Link each name to its pair; of other names only those that are ``kept`` keep what they have."""
+        for pair in set(names.values()):
+            self._write(pair)
+        for folder, prefix in (("tls/exact", ""), ("tls/wild", "*.")):
+            wanted = {name: pair for name, pair in names.items() if name.startswith("*.") == bool(prefix)}
+            there = {entry: read_link(f"{folder}/{entry}") for entry in os.listdir(folder)}
+            for name, pair in wanted.items():
+                entry, target = name.removeprefix(prefix), f"../pairs/{pair.id}"
+                if there.get(entry) != target:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{folder}/.new")
+                    os.symlink(target, f"{folder}/.new")
+                    os.rename(f"{folder}/.new", f"{folder}/{entry}")
+            for entry in there:
+                if prefix + entry not in wanted and prefix + entry not in kept:
+                    os.unlink(f"{folder}/{entry}")
+        self.covered = frozenset(
+            prefix + entry for folder, prefix in (("tls/exact", ""), ("tls/wild", "*.")) for entry in os.listdir(folder)
+        )
+        used = {
+            os.path.basename(read_link(f"tls/{kind}/{one}"))
+            for kind in ("exact", "wild")
+            for one in os.listdir(f"tls/{kind}")
+        }
+        for pair_id in set(os.listdir("tls/pairs")) - used - self._used:  # the front may still be reading the last ones
+            shutil.rmtree(f"tls/pairs/{pair_id}", ignore_errors=True)
+        self._used = used
+
+    def _write(self, pair: Pair) -> None:
+        """The two files of a pair, readable by the front alone, whole or not at all."""
+        folder = f"tls/pairs/{pair.id}"
+        if os.path.isdir(folder):
+            return
+        shutil.rmtree(f"{folder}.new", ignore_errors=True)
+        os.mkdir(f"{folder}.new", 0o700)
+        for name, text in (("certificate.pem", pair.certificate), ("key.pem", pair.key)):
+            descriptor = os.open(f"{folder}.new/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w") as file:
+                file.write(text)
+                if self.front_group is not None:
+                    os.fchown(descriptor, 0, self.front_group)
+                    os.fchmod(descriptor, 0o640)
+        if self.front_group is not None:
+            os.chown(f"{folder}.new", 0, self.front_group)
+            os.chmod(f"{folder}.new", 0o750)
+        os.rename(f"{folder}.new", folder)
+
+    # --- what to say ------------------------------------------------------------------------------------------------
+
+    def _complain(
+        self, plan: Plan, own: Mapping[str, Asked], shared: Mapping[str, Asked], names: Mapping[str, Pair],
+        found: dict[str, list[Complaint]],
+    ) -> None:  # fmt: skip
+        """Renew ``problems``, and say what is new among them."""
+        now = time.time()
+        for name, one in [*own.items(), *(("", one) for one in shared.values())]:
+            answer = self._seen[one][1]
+            complaint = complain_of_time(answer, now) if isinstance(answer, Pair) else answer
+            if complaint is not None:
+                found.setdefault(name, []).append(complaint)
+        for name, site in plan.sites.items():
+            if (name in own or site.tls.redirect) and (missing := uncovered(site.domains, names)) and name not in found:
+                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+                reason = f"there is no certificate for {missing[0]}{more}"
+                remedy = "get one that has this name; a browser shows the site by HTTPS only with it"
+                found.setdefault(name, []).append(
+                    Complaint("certificate" if name in own else "redirect", reason, remedy)
+                )
+        problems = {}
+        for name, complaints in found.items():
+            file = plan.sites[name].file if name else str(self.options.certificates)
+            problems[name] = tuple(
+                Problem(name, file, f"tls.{one.which}" if name else "", one.reason, one.remedy, is_fatal=False)
+                for one in complaints
+            )
+        for name, told in problems.items():
+            for problem in told:
+                if problem not in self.problems.get(name, ()):
+                    print(f"site={name or '-'} certificate problem: {problem}", file=sys.stderr, flush=True)
+        self.problems = problems
+
+
+async def ask(identity: Identity | None, files: Sequence[reading.Files]) -> list[Pair | Complaint]:
+    """What the reading program finds out about pairs, as whoever may read them."""
+    program = await asyncio.create_subprocess_exec(
+        *reading.COMMAND, env=reading.ENVIRONMENT, cwd="/",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert program.stdin and program.stdout
+    try:
+        async with asyncio.timeout(reading.SECONDS):
+            program.stdin.write(reading.make_question(identity, files))
+            program.stdin.close()
+            answer = await read_all(program.stdout)
+        return reading.read_answer(answer, len(files))
+    except (TimeoutError, PeerError, OSError) as error:
+        who = f" as user {identity.name}" if identity else ""
+        reason = f"cannot look at it{who}: {error or 'it took too long'}"
+        return [Complaint("certificate", reason, "the server's log may say more")] * len(files)
+    finally:
+        if program.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                program.kill()
+            await program.wait()
+
+
+async def read_all(stream: asyncio.StreamReader) -> bytes:
+    """What comes until the end, or a little more than an answer may have."""
+    try:
+        return await stream.readexactly(reading.ANSWER_BYTES + 1)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
+def signature_of(path: str) -> tuple[int, ...]:
+    """What changes when a file does, or what the path leads to."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return (error.errno or 0,)
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def read_link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
