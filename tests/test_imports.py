@@ -137,12 +137,15 @@ def test_what_runs_inside_sites_is_written_in_python_3_9(name: str) -> None:
 
 
 def test_only_the_manager_the_front_and_the_control_socket_use_asyncio() -> None:
+    places = (
+        "hostel.manager",
+        "hostel.api.framing",
+        "hostel.worker.asgi",
+        "hostel.worker.counted",
+        "hostel.worker.gauge",
+    )
     users = {name for name in MODULES if "asyncio" in set(imports(name))}
-    wrong = {
-        name
-        for name in users
-        if not is_below(name, "hostel.manager", "hostel.api.framing", "hostel.worker.asgi", "hostel.worker.counted")
-    }  # fmt: skip
+    wrong = {name for name in users if not is_below(name, *places)}
     assert not wrong
 
 

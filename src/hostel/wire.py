@@ -158,6 +158,7 @@ class StartWorker(NamedTuple):
     lent_packages: str
     page: str
     body: int = 0
+    idle_ignore: Tuple[str, ...] = ()
 
 
 class KillWorker(NamedTuple):

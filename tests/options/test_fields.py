@@ -309,3 +309,14 @@ def test_plain_text_keeps_letters_and_shows_the_rest() -> None:
     assert plain("a\nb\x1b[0m\u202e\0") == r"a\nb\x1b[0m\u202e\x00"
     assert plain("\udcff") == r"\udcff"
     assert plain("x" * 50, 10) == "xxxxxxx..."
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/", "/a b/ä"])
+def test_a_path_as_an_application_sees_it(path: str) -> None:
+    assert fields.parse_url_path(path) == path
+
+
+@pytest.mark.parametrize("path", ["", "health", "/health?a=b", "/a\nb", "/" + "x" * 1000, 5, None])
+def test_what_is_no_path_as_an_application_sees_it(path: Any) -> None:
+    with pytest.raises(ValueError, match="path"):
+        fields.parse_url_path(path)

@@ -99,6 +99,7 @@ def test_every_option_is_taken() -> None:
         max = 2
         threads = 3
         idle = "1m"
+        idle_ignore = ["/health", "/ping/"]
         [limits]
         start = "2s"
         queue = 0.5
@@ -126,7 +127,8 @@ def test_every_option_is_taken() -> None:
         directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
-        workers=WorkerOptions(1, 2, 3, 60), limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
+        workers=WorkerOptions(1, 2, 3, 60, ("/health", "/ping/")),
+        limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
         tls=TlsOptions("/srv/sites/tls/blog.pem", "/etc/blog.key", True, 86400, True),
     )  # fmt: skip

@@ -306,24 +306,39 @@ def stop(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
+def test_requests_that_do_not_count_as_use(serve: Serve, threads: int) -> None:
+    gate = Gate()
+    server = serve(gate, threads=threads, idle_ignore=frozenset({"/health"}))
+    for path, using, uses in [("/health", 0, 0), ("/", 1, 1), ("/health/", 1, 2), ("/health", 0, 2)]:
+        connection = server.request(PATH_INFO=path)
+        gate.wait_running(path)
+        assert server.reading.busy == 1
+        assert (server.reading.using, server.reading.uses) == (using, uses), path
+        gate.let_through()
+        connection.answer()
+    server.wait_served(4)
+    assert (server.reading.using, server.reading.uses) == (0, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
 def test_the_scoreboard_while_requests_run(serve: Serve, threads: int) -> None:
     gate = Gate()
     server = serve(gate, threads=threads)
-    assert server.reading == (0, 0, 0.0)
+    assert server.reading[:3] == (0, 0, 0.0)
     before = time.monotonic()
     first = server.request(PATH_INFO="/first")
     gate.wait_running("/first")
-    busy, served, oldest = server.reading
+    busy, served, oldest = server.reading[:3]
     assert (busy, served) == (1, 0)
     assert before <= oldest <= time.monotonic()
     second = server.request(PATH_INFO="/second")
     if threads == 2:
         gate.wait_running("/first", "/second")
-        assert server.reading == (2, 0, oldest)
+        assert server.reading[:3] == (2, 0, oldest)
     gate.let_through(2)
     assert first.answer().code == second.answer().code == 200
     server.wait_served(2)
-    assert server.reading == (0, 2, 0.0)
+    assert server.reading[:3] == (0, 2, 0.0)
 
 
 def leave_early(server: RunningServer) -> None:
@@ -361,4 +376,4 @@ def test_the_scoreboard_after_each_kind_of_end(serve: Serve, application: Any, a
     make_ready_before(server, OLD)
     act(server)
     server.wait_served(1)
-    assert server.reading == (0, 1, 0.0)
+    assert server.reading[:3] == (0, 1, 0.0)

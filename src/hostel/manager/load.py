@@ -16,8 +16,11 @@ from hostel.manager.budget import Purse
 from hostel.manager.health import Health
 from hostel.manager.site import ManagedSite
 from hostel.manager.worker import ManagedWorker
+from hostel.worker.scoreboard import Reading
 
 TICK = 0.1  # seconds between looks
+FULL_LOOP = 0.9  # the share of the time from which on an ASGI worker counts as full
+IGNORED_SECONDS = 5.0  # a site that is woken by requests that do not count sleeps again after so long
 QUIET_TICKS = 3  # so many looks are left out after one that found nothing running
 
 
@@ -41,7 +44,10 @@ class LoadMeter:
 
     def wake(self, managed: ManagedSite) -> None:
         """The site serves: look at it from now on."""
-        managed.last_active = managed.looked_at = self._loop.time()
+        now = managed.looked_at = self._loop.time()
+        options = managed.machine.site.workers
+        # Who has woken it is not known. If it was nobody who counts, it soon sleeps again.
+        managed.last_active = now - max(0.0, options.idle - IGNORED_SECONDS) if options.idle_ignore else now
         managed.quiet = 0
         self._awake.add(managed.name)
         if self._ticker is None:
@@ -64,40 +70,41 @@ class LoadMeter:
             managed.quiet -= 1
             return
         now = self._loop.time()
-        running, served, occupied, is_full = 0, managed.served_before, 0.0, True
-        limits, worn = managed.machine.site.limits, None
-        free: list[ManagedWorker] = []
+        ready: list[tuple[ManagedWorker, Reading]] = []
         for worker in list(managed.workers.values()):
-            if worker.phase == "ready":
+            if worker.phase in ("ready", "leaving"):
                 reading = worker.reading()
                 self._health.look(managed, worker, reading)
-                if reading.busy or reading.served != worker.seen:
-                    worker.used_at, worker.seen = now, reading.served
-                    self._purse.used(worker)
-                running += reading.busy
-                served += reading.served
-                share = worker.share(reading)
-                occupied += share
-                is_full = is_full and share >= 1
-                reason = reason_to_replace(
-                    limits, worker.number, Wear(reading.served, now - worker.ready_at, worker.memory)
-                )
-                if reason:
-                    worn = e.WorkerWornOut(worker.number, reason)
-                if share < 1:
-                    free.append(worker)
-            elif worker.phase == "leaving":
-                self._health.look(managed, worker, worker.reading())
-        if running or served != managed.served:
-            managed.last_active = now
-        else:
+                if worker.phase == "ready":
+                    ready.append((worker, reading))
+                    self._notice(managed, worker, reading, now)
+        if all(worker.used_at < now for worker, _ in ready):
             managed.quiet = QUIET_TICKS
+        free = [worker for worker, reading in ready if worker.share(reading) < 1]
         if free and self._health.listen(managed, free):
             managed.quiet = 0
-        waiting = managed.waiting if is_full else 0
+        self._dispatch(managed.name, e.LoadMeasured(self._measure(managed, ready, now)))
+        for worker, reading in ready:
+            wear = Wear(reading.served, now - worker.ready_at, worker.memory)
+            if reason := reason_to_replace(managed.machine.site.limits, worker.number, wear):
+                self._dispatch(managed.name, e.WorkerWornOut(worker.number, reason))
+
+    def _notice(self, managed: ManagedSite, worker: ManagedWorker, reading: Reading, now: float) -> None:
+        """Remember that a worker, and perhaps its site, is in use."""
+        if reading.busy or reading.served != worker.seen:
+            worker.used_at, worker.seen = now, reading.served
+            self._purse.used(worker)
+        if reading.using or reading.uses != worker.uses:
+            managed.last_active, worker.uses = now, reading.uses
+
+    def _measure(self, managed: ManagedSite, ready: list[tuple[ManagedWorker, Reading]], now: float) -> Load:
+        """What all of it amounts to. A loop has no queue; when all loops are full, somebody is taken to wait."""
+        is_asgi = managed.machine.is_asgi
+        shares = [worker.share(reading) for worker, reading in ready]
+        is_full = all(share >= (FULL_LOOP if is_asgi else 1) for share in shares)
+        waiting = int(is_asgi) or managed.waiting if is_full else 0
+        served = managed.served_before + sum(reading.served for _, reading in ready)
         pace = max(0, served - managed.served) / max(now - managed.looked_at, TICK / 2)
         managed.served, managed.looked_at = served, now
-        load = Load(running, occupied, waiting, pace, now - managed.last_active)
-        self._dispatch(managed.name, e.LoadMeasured(load))
-        if worn is not None:
-            self._dispatch(managed.name, worn)
+        running = sum(reading.using for _, reading in ready)
+        return Load(running, sum(shares), waiting, pace, now - managed.last_active)

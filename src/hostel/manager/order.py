@@ -83,6 +83,7 @@ def make_order(
         lent_packages=own_packages() if site.environment else "",
         page="",
         body=site.limits.body or 0,
+        idle_ignore=site.workers.idle_ignore,
     )
 
 

@@ -45,7 +45,7 @@ class ManagedWorker:
         "attempts", "board", "case", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh",
         "journey", "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number",
         "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at",
-        "zygote",
+        "uses", "zygote",
     )  # fmt: skip
 
     def __init__(self, site: str, number: int, generation: int, slots: int) -> None:
@@ -74,6 +74,7 @@ class ManagedWorker:
         self.pulse = Pulse()
         self.used_at = 0.0  # when it was last seen to do something
         self.left_at = -math.inf  # when it was told to leave
+        self.uses = 0  # requests that count as use and had begun then
         self.seen = 0  # requests that it had served then
         self.memory = 0  # bytes, as weighed; 0 before
         self.resident = 0  # bytes, at that time
@@ -177,7 +178,7 @@ class ManagedWorker:
             self.board = None
 
     def reading(self) -> scoreboard.Reading:
-        return scoreboard.read(self.board, self.slots) if self.board is not None else scoreboard.Reading(0, 0, 0.0)
+        return scoreboard.read(self.board, self.slots) if self.board is not None else scoreboard.Reading()
 
     def field(self, number: int) -> float:
         """What its scoreboard says of the worker as a whole, by the numbers of ``worker.scoreboard``."""
@@ -190,7 +191,7 @@ class ManagedWorker:
 
     def share(self, reading: scoreboard.Reading) -> float:
         """How much of it is occupied: 1 when it cannot take another request."""
-        return reading.busy / self.slots if not self.is_asgi else min(0.9, reading.busy)
+        return reading.load if self.is_asgi else reading.busy / self.slots
 
     def make_failure(
         self, reason: str, hint: str = "", *, traceback: str = "", sources: tuple[str, ...] = ()

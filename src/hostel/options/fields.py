@@ -177,6 +177,17 @@ def parse_url_prefix(value: Any) -> str:
     return "/" + "/".join(parts)
 
 
+def parse_url_path(value: Any) -> str:
+    """A path in URLs as an application sees it: decoded, and with its last slash if it has one."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError(f"a path in URLs begins with '/', and {show(value)} does not")
+    if "?" in value or not value.isprintable() or len(value.encode()) > 1000:
+        raise ValueError(
+            f"{show(value)} is more than a path: write what comes before '?', unescaped, in 1000 bytes at most"
+        )
+    return value
+
+
 def parse_error_status(value: Any) -> str:
     """The status of an answer that the front gives in a site's place."""
     if value not in ERROR_STATUSES:
@@ -281,6 +292,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration), _TIME]
 Size = Annotated[int, BeforeValidator(parse_size), _SIZE]
 Domain = Annotated[str, BeforeValidator(parse_domain)]
 UrlPrefix = Annotated[str, BeforeValidator(parse_url_prefix)]
+UrlPath = Annotated[str, BeforeValidator(parse_url_path)]
 ErrorStatus = Annotated[str, BeforeValidator(parse_error_status)]
 MountPath = Annotated[str, BeforeValidator(parse_mount_path)]
 SiteName = Annotated[str, BeforeValidator(parse_site_name)]

@@ -29,6 +29,7 @@ from hostel.options.fields import (
     PathText,
     SiteName,
     Size,
+    UrlPath,
     UrlPrefix,
     UserName,
     Variable,
@@ -77,6 +78,15 @@ class WorkerOptions:
     idle: Annotated[
         Duration, Field(description="After so long without a request, workers above min leave.", examples=["1h"])
     ] = 600.0
+    idle_ignore: Annotated[
+        tuple[UrlPath, ...],
+        Field(
+            max_length=50,
+            description="Paths whose requests do not count as use, as health checks; one may start the site, which sleeps again "
+            "5 seconds later.",
+            examples=[["/health"]],
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         if self.min > self.max:
@@ -341,6 +351,7 @@ class Site:
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
+            self.workers.idle_ignore,
         )  # fmt: skip
 
     @property

@@ -17,7 +17,7 @@ import math
 import socket
 import sys
 import time
-from typing import Any, Callable, Set, Tuple
+from typing import Any, Callable, FrozenSet, Set, Tuple
 
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
@@ -86,6 +86,7 @@ def serve(
     request: float,
     drain: float,
     body: int,
+    idle_ignore: FrozenSet[str],
     lent_packages: str,
     on_ready: Callable[[], None],
 ) -> None:
@@ -93,7 +94,7 @@ def serve(
 
     Raises ``LoadError`` when uvicorn is not to be had or the application's lifespan fails to start.
     """
-    running = Running(board, request)
+    running = Running(board, request, idle_ignore)
     counted = Counted(application, running, label, body)
     uvicorn, config = load_uvicorn(counted, drain, lent_packages)
     let_front_finish()

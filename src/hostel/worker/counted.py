@@ -12,9 +12,10 @@ import asyncio
 import math
 import time
 import traceback
-from typing import Any, Awaitable, Callable, Dict, Iterable, List, MutableMapping, Optional, Set, Tuple
+from typing import Any, Awaitable, Callable, Dict, FrozenSet, Iterable, List, MutableMapping, Optional, Set, Tuple
 
 from hostel.worker import scoreboard
+from hostel.worker.gauge import Gauge
 from hostel.worker.stuck import RequestTooLong
 from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of
 
@@ -35,19 +36,27 @@ class Running:
     said here.
     """
 
-    def __init__(self, board: memoryview[float], limit: float) -> None:
+    def __init__(self, board: memoryview[float], limit: float, idle_ignore: FrozenSet[str] = frozenset()) -> None:
         self.board = board
+        self.gauge = Gauge(board)
+        self.idle_ignore = idle_ignore  # paths that do not count as use of the site
         self.notes = board.cast("B")[scoreboard.NOTE : scoreboard.SLOT_BYTES]
         self.limit = limit
         self.began: Dict[Any, float] = {}  # by task, in the order of the times
         self.scopes: Dict[Any, Scope] = {}
         self.overdue: Set[Any] = set()  # tasks that have been cancelled and are not over
+        self.ignored: Set[Any] = set()  # tasks whose paths are such
         self.shown: Any = None  # the task that the scoreboard tells of
         self.alarm: Optional[asyncio.TimerHandle] = None
 
     def begin(self, task: Any, scope: Scope) -> None:
         """One more runs."""
         self.board[scoreboard.BUSY] += 1
+        if scope["path"] in self.idle_ignore:
+            self.ignored.add(task)
+            self.board[scoreboard.IGNORING] = len(self.ignored)
+            self.board[scoreboard.IGNORED] += 1
+        self.gauge.wake()
         self.scopes[task] = scope
         if scope["type"] == "http":  # WebSockets may take any time
             self.began[task] = time.monotonic()
@@ -65,6 +74,8 @@ class Running:
         self.began.pop(task, None)
         self.overdue.discard(task)
         del self.scopes[task]
+        self.ignored.discard(task)
+        self.board[scoreboard.IGNORING] = len(self.ignored)
         self.board[scoreboard.BUSY] -= 1
         self.board[scoreboard.SERVED] += 1
         self.board[scoreboard.OVERDUE] = len(self.overdue)

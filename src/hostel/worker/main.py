@@ -137,7 +137,7 @@ class Worker:
             asgi.serve(
                 application, self.listener, http, CONTROL, self.take_order,
                 board=self.board, label=self.label, request=order.request, drain=order.drain, body=order.body,
-                lent_packages=order.lent_packages, on_ready=self.ready,
+                idle_ignore=frozenset(order.idle_ignore), lent_packages=order.lent_packages, on_ready=self.ready,
             )  # fmt: skip
         else:
             from hostel.worker import stuck, wsgi
@@ -145,7 +145,7 @@ class Worker:
             server = wsgi.Server(
                 application, self.listener, CONTROL, self.take_order, board=self.board, label=self.label,
                 threads=order.threads, processes=order.processes, queue=order.queue, request=order.request,
-                body=order.body,
+                body=order.body, idle_ignore=frozenset(order.idle_ignore),
             )  # fmt: skip
             stuck.obey_signals(server.stuck.interrupt)
             self.ready()

@@ -4,10 +4,11 @@ The worker owns the content and may write anything into it; the manager takes it
 memory file is sealed against shrinking, because reading a mapping of a shrunk file would kill the manager (SIGBUS,
 memfd_create(2)).
 
-Layout: a slot for each thread, or one for the whole of an ASGI worker. A slot is 512 bytes: five doubles (how many
+Layout: a slot for each thread, or one for the whole of an ASGI worker. A slot is 512 bytes: eight doubles (how many
 requests run now; when the present one began, or showed progress last, 0 when it may take any time; how many have been
-served; how many run for too long and have been told so; when
-the worker gave its last sign of life), and then a note of which request that is.
+served; how many run for too long and have been told so; when the worker gave its last sign of life; how many of those that
+run do not count as use of the site; how many such have begun; how full the loop of an ASGI worker is, from 0 to 1), and
+then a note of which request that is.
 
 The hard part is that the note has to be readable when the worker is stuck or dead, and is written for every request. So
 it is the beginning of what the front has sent, copied as it is; the manager takes it apart when somebody wants to know.
@@ -25,18 +26,25 @@ from hostel.protocol import uwsgi
 
 SLOT_BYTES = 512
 SLOT = SLOT_BYTES // 8  # doubles
-BUSY, BEGAN, SERVED, OVERDUE, BEAT = range(5)
-NOTE = 5 * 8  # where in a slot it begins, in bytes
+BUSY, BEGAN, SERVED, OVERDUE, BEAT, IGNORING, IGNORED, LOAD = range(8)
+NOTE = 8 * 8  # where in a slot it begins, in bytes
 NOTE_BYTES = SLOT_BYTES - NOTE
 NAMES = ("HTTP_X_REQUEST_ID", "REQUEST_METHOD", "REQUEST_URI")  # what a note is to have, in the front's order
 
 
 class Reading(NamedTuple):
-    """What a scoreboard says: requests running now, requests ever served, the begin of the oldest running one or 0."""
+    """What a scoreboard says: requests running now, requests ever served, the begin of the oldest running one or 0.
 
-    busy: int
-    served: int
-    oldest: float
+    ``using`` and ``uses``: of those that count as use of the site, how many run, and how many have begun. ``load``: how full the
+    worker's loop is, from 0 to 1, when it has one.
+    """
+
+    busy: int = 0
+    served: int = 0
+    oldest: float = 0.0
+    using: int = 0
+    uses: int = 0
+    load: float = 0.0
 
 
 class Request(NamedTuple):
@@ -75,11 +83,16 @@ def make_note(request_id: str, method: str, url: str) -> bytes:
 def read(board: memoryview[float], slots: int) -> Reading:
     """Sum up the first ``slots`` slots; values that make no sense count as nothing."""
     end = slots * SLOT
-    busy, served = sum(board[BUSY:end:SLOT].tolist()), sum(board[SERVED:end:SLOT].tolist())
+    running, ignoring = board[BUSY:end:SLOT].tolist(), board[IGNORING:end:SLOT].tolist()
+    busy, served = sum(running), sum(board[SERVED:end:SLOT].tolist())
+    ignored, load = sum(board[IGNORED:end:SLOT].tolist()), board[LOAD]
     oldest = min((began for began in board[BEGAN:end:SLOT].tolist() if began > 0), default=0.0)
-    if not (0 <= busy < 1e6 and 0 <= served < 1e15):
-        return Reading(0, 0, 0.0)
-    return Reading(int(busy), int(served), oldest)
+    if not (0 <= busy < 1e6 and 0 <= served < 1e15 and 0 <= ignored < 1e15 and 0 <= load <= 1):
+        return Reading()
+    using = sum(max(0, one - other) for one, other in zip(running, ignoring))  # a thread that is idle may have left one
+    if not 0 <= using <= busy:
+        using = busy
+    return Reading(int(busy), int(served), oldest, int(using), int(busy + served - ignored), load)
 
 
 def requests(board: memoryview[float], slots: int) -> Iterator[Request]:

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, Iterable, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Tuple
 
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
@@ -59,7 +59,8 @@ class Server:
     to drain. ``queue`` is the longest time in seconds that a request may have waited for a worker (under lasting overload
     it is less, see ``queueing``); it counts from the moment this worker was ready, so that visitors who waited for the
     site's start are served. ``request`` is how long one may run before ``stuck.interrupt`` raises in it. ``body`` is the
-    most bytes of a request's body; 0 is without a bound. ``board`` has a slot for each thread. With ``leave_when_empty``
+    most bytes of a request's body; 0 is without a bound. A request for a path in ``idle_ignore`` does not count as use of the
+    site. ``board`` has a slot for each thread. With ``leave_when_empty``
     the server ends as soon as nothing waits, and not before.
     """
 
@@ -77,6 +78,7 @@ class Server:
         queue: float = 5.0,
         request: float = 60.0,
         body: int = 0,
+        idle_ignore: FrozenSet[str] = frozenset(),
         leave_when_empty: bool = False,
     ) -> None:
         self.application = application
@@ -90,6 +92,7 @@ class Server:
         self.threads = threads
         self.bound = QueueBound(queue)
         self.body = body or math.inf
+        self.idle_ignore = idle_ignore
         self.leave_when_empty = leave_when_empty
         self.draining = False
         self.ready_at = 0.0
@@ -287,6 +290,11 @@ class Server:
                 body.discard()
             return
         self.complete(environ)
+        if self.idle_ignore:
+            is_ignored = environ.get("PATH_INFO") in self.idle_ignore
+            place = slot * scoreboard.SLOT
+            self.board[place + scoreboard.IGNORING] = is_ignored
+            self.board[place + scoreboard.IGNORED] += is_ignored
 
         result: Any = None
         try:
