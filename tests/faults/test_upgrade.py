@@ -25,6 +25,7 @@ def installed(make_server: MakeServer) -> tuple[Server, Installation]:
     server.start()
     assert server.get("asgi").status == 200
     wait_for(lambda: len(server.workers("wsgi")) == 2)
+    assert server.view("wsgi")["generation"] == 1, "nothing is out of date yet"
     return server, installation
 
 

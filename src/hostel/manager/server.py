@@ -295,8 +295,11 @@ class Server:
 
     def reload_outdated(self) -> None:
         """Reload the sites whose workers run another Hostel than this, when it is their turn."""
-        sites = self.runner.sites.items()
-        outdated = [name for name, site in sites if any(worker.code != CODE for worker in site.workers.values())]
+        outdated = [
+            name
+            for name, managed in self.runner.sites.items()
+            if any(worker.code not in ("", CODE) for worker in managed.workers.values())  # "": not ordered yet
+        ]
         self.roller.begin(outdated)
 
     def reload_missed(self) -> None:
