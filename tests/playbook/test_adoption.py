@@ -87,7 +87,8 @@ def test_leaving_workers_keep_their_limit_and_a_request_starts_new_ones() -> Non
     story.is_now(State.DRAINING)
     story.when(e.Configured(story.site), c.Publish(story.site), c.WatchQueue())
     story.when(e.RequestArrived(), c.UnwatchQueue(), c.StartWorker(5, 3, story.site))
-    story.wait(5, c.KillWorker(4, signal.SIGKILL))
+    reason = "worker 2.4 did not finish its requests within 5 s (limits.drain)"
+    story.wait(5, c.KillWorker(4, signal.SIGABRT, reason), c.SetTimer(Timer("kill", 4), 2))
 
 
 def test_a_file_that_changed_meanwhile_is_a_reload() -> None:

@@ -59,7 +59,11 @@ def test_a_worker_that_does_not_finish_is_killed_when_its_time_is_over() -> None
     story = Story(make_site(drain=5)).serve()
     story.measure(idle_for=600)
     story.wait(4.9)
-    story.wait(0.1, c.KillWorker(1, signal.SIGKILL))
+    reason = "worker 1.1 did not finish its requests within 5 s (limits.drain)"
+    story.wait(
+        0.1, c.KillWorker(1, signal.SIGABRT, reason), c.SetTimer(Timer("kill", 1), 2)
+    )  # with its stack in the log
+    story.wait(2, c.KillWorker(1, signal.SIGKILL))
     story.end(1)
     story.is_now(State.COLD)
 

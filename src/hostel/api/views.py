@@ -32,6 +32,31 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request that a worker ran when it ended, or had answered last."""
+
+    method: Annotated[str, "its method"]
+    url: Annotated[str, "its path and query, the beginning of long ones"]
+    id: Annotated[str, "its id, as in the access log and the error log"]
+    age: Annotated[float, "seconds that it had run, or since it last showed progress; 0 when it was over"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeathView:
+    """The end of a worker that was not told to leave."""
+
+    time: Annotated[float, "when, in seconds since the epoch"]
+    worker: Annotated[str, 'which, as "generation.number"']
+    pid: Annotated[int, "its process id"]
+    age: Annotated[float, "seconds since it was ready; 0 when it never was"]
+    reason: Annotated[str, "why, as a sentence"]
+    signal: Annotated[str, 'the signal that ended it, as "SIGSEGV"; empty when it exited']
+    status: Annotated[int, "its exit status; 0 when a signal ended it"]
+    out_of_memory: Annotated[bool, "whether the kernel has ended it because memory ran out"]
+    requests: Annotated[Sequence[RequestView], "what it ran; or what it ran last"]
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemView:
     """One thing that is wrong with a site, and what to do about it."""
 
@@ -63,7 +88,10 @@ class SiteView:
         "earlier version of it is known",
     ]
     since: Annotated[float, "when it came into this state, in seconds since the epoch; 0 when invalid"]
-    resumes: Annotated[float, "when it goes on by itself if it is paused, in seconds since the epoch; else 0"]
+    resumes: Annotated[
+        float,
+        "when it goes on by itself if it is paused, or is tried again if it has failed, in seconds since the epoch; else 0",
+    ]
     generation: Annotated[int, "the generation that serves, else the newest; 0 before the first start"]
     interface: Annotated[str, '"wsgi", "asgi" or "static"; empty until its first start has told']
     domains: Annotated[Sequence[str], "the host names that are routed to it"]
@@ -81,6 +109,9 @@ class SiteView:
         str, 'which worker was replaced last by a fresh one, and why, as in "worker 1.3 after 10,000 requests"'
     ]
     replaced_at: Annotated[float, "when, in seconds since the epoch; 0 when none was"]
+    deaths: Annotated[
+        Sequence[DeathView], "how its workers ended that were not told to: the last ten, the newest first"
+    ]
     problems: Annotated[Sequence[ProblemView], "what is wrong with it; a successful start clears those of workers"]
 
 

@@ -37,6 +37,7 @@ COLORS = {
 COLUMNS = ("SITE", "STATE", "SINCE", "GEN", "WORKERS", "SERVED", "URL")
 DISPENSABLE = ("GEN", "SINCE", "SERVED", "WORKERS")  # left out in this order where a terminal is too narrow
 SHOWN = 40  # sites on the first screen
+DEATHS = 5  # that are shown of a site
 PROBLEMS = 10  # sites whose problems are shown below a table
 
 
@@ -157,7 +158,8 @@ def print_site(site: dict[str, Any]) -> None:
     say(site["name"], end="  ", bold=True)
     say(state_of(site), end="", fg=COLORS.get(state_of(site)))
     say(f" for {ago(site['since'])}" if site["since"] else "", end="")
-    say(f", goes on by itself in {max(0, round(site['resumes'] - time.time()))} s" if site["resumes"] else "")
+    goes_on = "is tried again" if site["state"] == "failed" else "goes on by itself"
+    say(f", {goes_on} in {max(0, round(site['resumes'] - time.time()))} s" if site["resumes"] else "")
     facts = {
         "urls": to_readable(" ".join(site["urls"])),
         "mounts": ", ".join(f"{path} -> {other}" for path, other in site["mounts"].items()),
@@ -181,8 +183,20 @@ def print_site(site: dict[str, Any]) -> None:
             f"  worker {worker['generation']}.{worker['number']}: pid {worker['pid'] or '-'}, {worker['phase']}{ready}, "
             f"{worker['served']} served, {worker['busy']} running{memory}"
         )
+    for death in site["deaths"][:DEATHS]:
+        print_death(death)
     for problem in site["problems"]:
         print_problem(problem, "  ")
+
+
+def print_death(death: dict[str, Any]) -> None:
+    """How a worker ended, and what it was doing."""
+    say(f"  died {ago(death['time'])} ago: {printable(death['reason'])} (pid {death['pid']})")
+    for request in death["requests"]:
+        age = f", for {request['age']:.1f} s" if request["age"] else ", which was over"
+        say(
+            f"    {shorten(printable(request['method'] + ' ' + request['url']), 100)} (request {printable(request['id'])}){age}"
+        )
 
 
 def pool_of(site: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from hostel.front.connection import (
     trust_lines,
     with_own_places,
 )
-from hostel.front.pages import PAGES
+from hostel.front.pages import PAGES, PAUSES
 from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import STATIC_LAYERS
@@ -143,7 +143,10 @@ def render(options: FrontOptions) -> str:
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
         "limit_maps": indent(limit_maps(), 4),
         "limits": indent(limit_lines()),
-        "retries": "\n".join(f'        "{page.kind} " {page.retry};' for page in PAGES if page.retry),
+        "retries": "\n".join(f'        "{page.kind}  " {page.retry};' for page in PAGES if page.retry),
+        "pauses": "\n".join(
+            f"            if (-f $hostel_at/pause.{each}) {{ set $hostel_pause {each}; }}" for each in PAUSES
+        ),
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 
 FOLDER = "pages"  # in the run directory
+PAUSES = (15, 60)  # seconds after which a closed site may be tried again, if it is not soon
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Decisions(Moves):
         if self._count(Phase.ORDERED, Phase.STARTING):
             return None  # another of them may still make it
         self.history = self.history.with_failed_start(now)
-        return self._fail(event.failure)
+        return self._fail(event.failure, now)
 
     def failed_serving(self, event: e.WorkerFailed, now: float) -> State | None:
         """A successor, or one more worker, could not start: what serves goes on."""
@@ -232,7 +232,7 @@ class Decisions(Moves):
             self._serve_nothing()
             return State.STARTING
         if self.history.is_too_much:
-            return self._fail(failure)
+            return self._fail(failure, now)
         return self._sleep_or_run()
 
     def stuck(self, event: e.WorkerStuck, now: float) -> None:
@@ -321,7 +321,11 @@ class Decisions(Moves):
                 c.KillWorker(number, signal.SIGABRT, reason),  # faulthandler writes the stacks to the error log
                 c.SetTimer(Timer("kill", number), ABORT_SECONDS),
             )
-        elif event.timer.kind in ("drain", "kill"):
+        elif event.timer.kind == "drain":
+            tag = f"{worker.generation}.{number}"
+            reason = f"worker {tag} did not finish its requests within {worker.site.limits.drain:g} s (limits.drain)"
+            self._do(c.KillWorker(number, signal.SIGABRT, reason), c.SetTimer(Timer("kill", number), ABORT_SECONDS))
+        elif event.timer.kind == "kill":
             self._do(c.KillWorker(number, signal.SIGKILL))
         return None
 

@@ -51,7 +51,7 @@ class Moves:
         self.pool = Pool()
         self.replaced = ""  # which worker was replaced last, and why
         self.grow_after = 0.0
-        self.resume_at = 0.0  # when a paused site goes on by itself
+        self.resume_at = 0.0  # when a paused site goes on, or a failed one is tried again, by itself
         self._out: list[Command] = []
 
     def _do(self, *commands: Command) -> None:
@@ -131,9 +131,10 @@ class Moves:
             return self._wake()
         return self._rest()
 
-    def _fail(self, failure: Failure) -> State:
+    def _fail(self, failure: Failure, now: float) -> State:
         """All that are left of its workers are leaving: let the front answer for a while."""
         self._serve_nothing()
+        self.resume_at = now + self.history.pause
         self._do(
             c.CloseDoor(failure),
             c.WatchCode(failure),

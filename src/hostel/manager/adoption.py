@@ -26,6 +26,7 @@ PARTS = ("channel", "log", "board")
 def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
     """Make the runner own what was left; to be called before the plan is applied."""
     runner.stopped.keep_only({*plan.sites, *plan.problems})
+    runner.workers.deaths.keep_only({*plan.sites, *plan.problems})
     stopped = runner.stopped.names() & plan.sites.keys()
     for name in {*runner.surroundings.tree.known_sites(), *stopped}:
         if name in plan.sites:

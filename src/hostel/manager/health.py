@@ -14,9 +14,8 @@ from collections.abc import Callable
 
 from hostel.machine import events as e
 from hostel.machine.health import DEAF, Step
-from hostel.manager.logs import escape_text
 from hostel.manager.site import ManagedSite
-from hostel.manager.worker import ManagedWorker
+from hostel.manager.worker import ManagedWorker, describe, view_of_request
 from hostel.manager.workers import Workers
 from hostel.options.site import LimitOptions
 from hostel.wire import Beat
@@ -58,14 +57,16 @@ class Health:
             self._show(managed, worker, running, now, limits)
         elif step is Step.KILL:
             self._mark_late(managed)
-            what = " and ".join(describe(request, now) for request in running)
+            what = " and ".join(describe(view_of_request(each, now)) for each in running)
             reason = f"worker {worker.tag} was stuck in {what} (limits.request is {limits.request:g} s)"
             self._kill(managed, worker, reason, "the error log has the stack of every thread")
 
     def _show(
         self, managed: ManagedSite, worker: ManagedWorker, running: list[Request], now: float, limits: LimitOptions
     ) -> None:
-        stuck = " and ".join(describe(each, now) for each in running if 0 < each.began < now - limits.request)
+        stuck = " and ".join(
+            describe(view_of_request(each, now)) for each in running if 0 < each.began < now - limits.request
+        )
         text = (
             f"worker {worker.tag}, pid {worker.pid}, is stuck in {stuck}, which did not end when it was interrupted "
             f"(limits.request is {limits.request:g} s); the stack of every thread follows"
@@ -117,13 +118,6 @@ def limits_of(managed: ManagedSite, worker: ManagedWorker) -> LimitOptions:
     """The limits that a worker was made with."""
     found = managed.machine.workers.get(worker.number)
     return (found.site if found is not None else managed.machine.site).limits
-
-
-def describe(request: Request, now: float) -> str:
-    """A request in words; its parts are what a client and a worker say they are."""
-    text = escape_text(f"{request.method} {request.url}").replace("\n", " ")
-    age = f"for {now - request.began:.0f} s" if request.began else "for any time"
-    return f"{text} (request {escape_text(request.id or '-')}) {age}"
 
 
 def is_stopped(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 
 from hostel.front.pages import BY_KIND, Document, make_page, make_problem
 from hostel.machine.journey import Failure
@@ -11,12 +12,13 @@ PAGE_CHARACTERS = 16_000  # of traceback and output in a page; it has to fit int
 FAILED = "\ncannot start: "  # what a worker that fails prints last, with the reason and the traceback behind it
 
 
-def make_closed_page(site: str, failure: Failure | None, *, is_development: bool) -> Document:
-    """The answer of a site that was stopped (no failure), or does not start."""
+def make_closed_page(site: str, failure: Failure | None, *, is_development: bool, retried_at: float = 0.0) -> Document:
+    """The answer of a site that was stopped (no failure), or does not start. ``retried_at``: in seconds since the epoch."""
     if failure is None:
         return make_document("Down for maintenance", "This site has been stopped by its owner. Please come back later.")
     if not is_development:
-        text = "Its owner finds the reason in the log under this id:"
+        again = time.strftime("It is tried again at %H:%M:%S UTC. ", time.gmtime(retried_at)) if retried_at else ""
+        text = f"{again}Its owner finds the reason in the log under this id:"
         return make_document("This site does not start", text, failure.id)
     traceback = failure.traceback.strip("\n")[-PAGE_CHARACTERS:]
     output = find_output(failure).strip("\n")

@@ -137,7 +137,11 @@ class Runner:
     def _changed(self, managed: ManagedSite, before: State) -> None:
         state = managed.machine.state
         managed.since = time.time()
-        self.log(managed, f"{before.value} -> {state.value}")
+        text = f"{before.value} -> {state.value}"
+        if state is State.FAILED:
+            pause = managed.machine.resume_at - self.loop.time()
+            text += f"; tried again in {pause:.0f} s; at once when its code or file changes; or: hostel start {managed.name}"
+        self.log(managed, text)
         if state is State.SERVING:
             self.load.wake(managed)
         else:
@@ -193,7 +197,7 @@ class Runner:
             case c.Discard():
                 self._discard(managed)
             case c.CloseDoor(failure):
-                managed.close_door(self._page(managed, failure))
+                managed.close_door(self._page(managed, failure), managed.machine.history.pause if failure else 0.0)
             case c.OpenDoor():
                 managed.open_door()
                 self.workers.end_away(managed)
@@ -218,7 +222,7 @@ class Runner:
         del self.sites[managed.name]
 
     def _page(self, managed: ManagedSite, failure: Failure | None) -> Document:
-        return make_closed_page(managed.name, failure, is_development=self.options.reload)
+        return make_closed_page(managed.name, failure, is_development=self.options.reload, retried_at=managed.resumes)
 
     # --- requests, time ---------------------------------------------------------------------------------------------
 

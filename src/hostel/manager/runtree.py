@@ -34,7 +34,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hostel.front.pages import Document
+from hostel.front.pages import BY_KIND, PAUSES, Document
 from hostel.options.site import static_layers
 
 FOLDERS = ("sites", "hosts", "wild", "acme", "tmp")
@@ -222,8 +222,15 @@ class RunTree:
         """Such a connection is the application's failure, as usual."""
         self._remove(f"sites/{name}/late")
 
-    def close_door(self, name: str, page: Document) -> None:
-        """Let the front answer 503 with ``page`` for everything that is not a static file."""
+    def close_door(self, name: str, page: Document, pause: float = 0.0) -> None:
+        """Let the front answer 503 with ``page`` for everything that is not a static file.
+
+        ``pause``: seconds after which it is worth asking again. The front knows some, by a mark for each.
+        """
+        for each in PAUSES:
+            self._remove(f"sites/{name}/pause.{each}")
+        if pause > BY_KIND["closed"].retry:
+            self._write(f"sites/{name}/pause.{next((each for each in PAUSES if each >= pause), PAUSES[-1])}", "")
         self._write(f"sites/{name}/closed.json", page.json)
         self.mark(name, "closed.html", page.html)
 

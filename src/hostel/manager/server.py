@@ -373,7 +373,7 @@ class Server:
         if managed is None:
             file = problems[0].file if problems else ""
             return SiteView(
-                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, "", 0.0, problems
+                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, "", 0.0, (), problems
             )
         machine, site = managed.machine, managed.machine.site
         workers = []
@@ -391,7 +391,7 @@ class Server:
             name=name,
             state=machine.state.value,
             since=managed.since,
-            resumes=time.time() + machine.resume_at - self.runner.loop.time() if machine.state is State.PAUSED else 0.0,
+            resumes=managed.resumes,
             generation=machine.serving or machine.generation,
             interface="static"
             if site.app is None
@@ -417,6 +417,7 @@ class Server:
             served=managed.served_before + sum(worker.served for worker in workers),
             replaced=machine.replaced,
             replaced_at=managed.replaced_at,
+            deaths=self.runner.workers.deaths.of(name),
             problems=problems,
         )
 

@@ -83,6 +83,14 @@ class ManagedSite:
         return self.machine.site.name
 
     @property
+    def resumes(self) -> float:
+        """When a paused site goes on or a failed one is tried again, in seconds since the epoch; 0 for others."""
+        machine = self.machine
+        if machine.state not in (State.PAUSED, State.FAILED):
+            return 0.0
+        return time.time() + machine.resume_at - time.monotonic()
+
+    @property
     def sockets(self) -> list[int]:
         return [descriptor for descriptor in (self.listener, self.http) if descriptor >= 0]
 
@@ -156,9 +164,9 @@ class ManagedSite:
             self.surroundings.tree.unroute(domain, self.name)
         self._domains = ()
 
-    def close_door(self, page: Document) -> None:
+    def close_door(self, page: Document, pause: float) -> None:
         self.is_closed = True
-        self.surroundings.tree.close_door(self.name, page)
+        self.surroundings.tree.close_door(self.name, page, pause)
 
     def open_door(self) -> None:
         if self.is_closed:

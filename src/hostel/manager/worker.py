@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import secrets
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
+from hostel.api.views import DeathView, RequestView
 from hostel.errors import PeerError
 from hostel.machine.health import Case, Pulse
 from hostel.machine.journey import Failure, Journey
@@ -21,6 +21,7 @@ from hostel.wire import Channel
 from hostel.worker import scoreboard
 from hostel.worker.main import FAILED_TO_START, LOST_DESCRIPTORS, NOT_YOURS
 
+MOST_REQUESTS = 8  # of a worker that are worth showing
 MESSAGES = 100  # more than an honest worker ever sends; one that sends more is not listened to any longer
 
 NOTED = (
@@ -211,11 +212,10 @@ class ManagedWorker:
             sources=sources,
         )
 
-    def make_exit_failure(self, status: int) -> Failure:
-        """The record of its end, from the status that wait(2) gave."""
+    def make_exit_failure(self, code: int, *, is_out_of_memory: bool = False) -> Failure:
+        """The record of its end, from its exit status, or the negative number of the signal that ended it."""
         if self.last_failure is not None:
             return self.last_failure
-        code = os.waitstatus_to_exitcode(status)
         step = self.journey.last
         hint = ""
         if self.kill_reason:
@@ -227,6 +227,9 @@ class ManagedWorker:
             if self.phase != "ready":
                 reason += f" at step {step!r}"
             hint = "the error log has what it said last"
+            if is_out_of_memory:
+                reason += ", because memory ran out"
+                hint = "give the site, or the machine, more memory, or fewer workers"
         elif code == LOST_DESCRIPTORS:
             reason, hint = "the application has closed descriptors that belong to its worker", NOT_YOURS
         elif code == FAILED_TO_START:
@@ -235,6 +238,43 @@ class ManagedWorker:
             reason = f"worker {self.tag} exited by itself with status {code}"
             hint = "an application must not end its process"
         return self.make_failure(reason, hint)
+
+    def make_death(self, failure: Failure, code: int, *, is_out_of_memory: bool) -> DeathView:
+        """The record of its end as it is kept and shown."""
+        now = time.monotonic()
+        requests = self.requests()
+        shown = [each for each in requests if each.is_running] or requests[:1]
+        return DeathView(
+            time=failure.time,
+            worker=self.tag,
+            pid=self.pid,
+            age=round(max(0.0, now - self.ready_at), 3) if self.ready_after else 0.0,
+            reason=failure.reason,
+            signal=signal_name(-code) if code < 0 else "",
+            status=max(0, code),
+            out_of_memory=is_out_of_memory,
+            requests=[view_of_request(each, now) for each in shown[:MOST_REQUESTS]],
+        )
+
+
+def view_of_request(request: scoreboard.Request, now: float) -> RequestView:
+    """A request as it is shown; its parts are what a client and a worker say they are, made fit for that."""
+    method, url, number = (escape_text(part).replace("\n", " ") for part in (request.method, request.url, request.id))
+    is_aging = request.is_running and request.began
+    return RequestView(method, url, number, round(now - request.began, 3) if is_aging else 0.0)
+
+
+def describe(request: RequestView) -> str:
+    """A request in words."""
+    age = f" for {request.age:.0f} s" if request.age else ""
+    return f"{request.method} {request.url} (request {request.id or '-'}){age}"
+
+
+def sentence_of(death: DeathView) -> str:
+    """A death in words, with what the worker was doing."""
+    running = [describe(request) for request in death.requests if request.age]
+    last = [f"its last was {describe(request)}" for request in death.requests]
+    return "; ".join([death.reason, *([f"it ran {' and '.join(running)}"] if running else last[:1])])
 
 
 def signal_name(number: int) -> str:

@@ -27,10 +27,11 @@ from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.manager import order as orders
 from hostel.manager.budget import LOOK_SECONDS, Purse, Start
+from hostel.manager.deaths import Deaths, MemoryWatch
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
 from hostel.manager.site import ManagedSite, Surroundings
-from hostel.manager.worker import ManagedWorker
+from hostel.manager.worker import ManagedWorker, sentence_of
 from hostel.manager.zygotes import Zygote, Zygotes
 from hostel.options.check import identity_of
 from hostel.options.site import Site
@@ -81,6 +82,8 @@ class Workers:
         self.starting: set[ManagedWorker] = set()
         self.purse = Purse(surroundings.options, sites, dispatch)
         self._pumping: asyncio.TimerHandle | None = None
+        self.deaths = Deaths(os.path.join(surroundings.options.state_dir, "deaths"))
+        self.memory = MemoryWatch()
         self._by_pid: dict[int, tuple[ManagedSite, ManagedWorker]] = {}
 
     def warm(self) -> None:
@@ -263,9 +266,15 @@ class Workers:
         worker.listen(self._worker_said)  # its last words may still be on the way
         if worker.log is not None:
             worker.log.drain()
-        failure = worker.make_exit_failure(status)
-        if worker.phase != "leaving" and worker.number != AWAY and worker.last_failure is None:
-            managed.log.write("hostel", [failure.reason])
+        code = os.waitstatus_to_exitcode(status)
+        is_own = worker.kill_reason or worker.phase == "leaving" or code != -signal.SIGKILL
+        is_out_of_memory = not is_own and self.memory.has_killed()
+        failure = worker.make_exit_failure(code, is_out_of_memory=is_out_of_memory)
+        was_told = worker.phase == "leaving" and not worker.kill_reason
+        if not was_told and worker.number != AWAY and worker.last_failure is None:
+            death = worker.make_death(failure, code, is_out_of_memory=is_out_of_memory)
+            self.deaths.add(managed.name, death)
+            managed.log.write("hostel", [sentence_of(death)])
         self._gone(managed, worker, failure)
 
     def _gone(self, managed: ManagedSite, worker: ManagedWorker, failure: Failure) -> None:
@@ -440,6 +449,7 @@ class Workers:
         if worker.phase != "ordered":
             return
         worker.phase = "ready"
+        self.memory.forget()
         worker.used_at = self.loop.time()
         worker.ready_after = worker.used_at - worker.ordered_at
         self.purse.used(worker)

@@ -205,7 +205,7 @@ def load_uvicorn(application: Counted, drain: float, lent_packages: str) -> Tupl
             proxy_headers=True,
             forwarded_allow_ips="*",  # the only peer is the front: nobody else can enter the socket's directory
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, int(drain)),
+            timeout_graceful_shutdown=max(1, int(drain) - 1),  # before the manager's patience ends
             backlog=BACKLOG,
         )
         config.load()  # imports the protocols, and what those need
