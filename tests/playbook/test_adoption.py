@@ -26,7 +26,7 @@ def test_a_serving_site_goes_on() -> None:
     story.is_now(State.SERVING)
     story.when(e.Configured(story.site), c.Publish(story.site))
     assert (story.machine.serving, story.machine.generation) == (3, 3)
-    story.when(e.ReloadOrdered(), c.StartWorker(10, 4, story.site))
+    story.when(e.ReloadOrdered(), c.StartWorker(10, 4, story.site), c.StartWorker(11, 4, story.site))
 
 
 def test_of_two_generations_that_are_ready_the_newer_serves() -> None:
@@ -93,10 +93,14 @@ def test_leaving_workers_keep_their_limit_and_a_request_starts_new_ones() -> Non
 
 def test_a_file_that_changed_meanwhile_is_a_reload() -> None:
     story = Story(make_site(app="blog.next:application"))
-    story.when(found(adopted(1, 1), adopted(2, 1), is_outdated=True), c.StartWorker(3, 2, story.site))
+    story.when(
+        found(adopted(1, 1), adopted(2, 1), is_outdated=True),
+        c.StartWorker(3, 2, story.site),
+        c.StartWorker(4, 2, story.site),
+    )
     story.is_now(State.SERVING)
     assert (story.machine.serving, story.machine.successor) == (1, 2)
-    story.start([3])
+    story.start([3, 4])
     assert story.machine.serving == 2
     story.end(1, 2)
 

@@ -33,6 +33,19 @@ def test_the_successor_starts_beside_and_takes_over_when_it_is_complete() -> Non
     assert set(story.machine.workers) == {3, 4}
 
 
+def test_the_successor_of_a_pool_that_has_grown_is_as_large() -> None:
+    story = Story(make_site(max=4)).serve()
+    story.measure(1, waiting=1)
+    story.start([2])
+    story.when(e.ReloadOrdered(), c.StartWorker(3, 2, story.site), c.StartWorker(4, 2, story.site))
+    story.start([3, 4])
+    story.end(1, 2)
+    story.configure(make_site(app="blog.next:application", max=1))
+    story.start([5])
+    story.end(3, 4)
+    assert set(story.machine.workers) == {5}, "and no larger than it may be"
+
+
 def test_a_successor_that_fails_leaves_what_serves() -> None:
     story = Story(make_site(min=2)).serve()
     story.tell(e.ReloadOrdered())

@@ -69,9 +69,13 @@ class Moves:
         self._do(c.StartWorker(number, generation, site))
 
     def _begin_generation(self) -> int:
-        """Order the first workers of a new generation, made from the site's file as it is now; its number."""
+        """Order the first workers of a new generation, made from the site's file as it is now; its number.
+
+        Beside others, they are as many as serve now: who takes over has to bear the same load.
+        """
         self.generation += 1
-        for _ in range(max(1, self.site.workers.min)):
+        options, serving = self.site.workers, len(self._of(self.serving, Phase.READY)) if self.serving else 0
+        for _ in range(max(1, options.min, min(serving, options.max))):
             self._order_worker(self.generation, self.site)
         return self.generation
 
