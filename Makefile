@@ -16,7 +16,7 @@ PARALLEL := -n 3 --dist loadfile
 
 .PHONY: serve test test-fast test-other-pythons check docs bench clean system-packages venv
 
-serve:  ## set everything up and serve examples/ at http://<site>.localhost:8000
+serve:  ## set everything up and serve examples/ at http://<site>.localhost:8000 and https://<site>.localhost:8443
 	@VENV='$(VENV)' INSTALL='$(INSTALL)' scripts/serve.sh
 
 test: system-packages venv  ## everything that CI runs but the lint

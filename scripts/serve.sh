@@ -23,6 +23,8 @@ venv=$(cd "$VENV" && pwd)
 echo "collecting the static files of examples/blog"
 (cd "$examples/blog" && STATE_DIRECTORY="$(mktemp -d)" && export STATE_DIRECTORY &&
     "$venv/bin/python" manage.py collectstatic --noinput --verbosity 0 && rm -rf "$STATE_DIRECTORY")
+HOSTEL_LISTEN_TLS=${HOSTEL_LISTEN_TLS-8443}
+export HOSTEL_LISTEN_TLS
 [ "$examples" != examples ] || exec "$venv/bin/hostel" serve examples "$@"
 
 # The shell outlives the server, to remove the copy.

@@ -13,9 +13,10 @@ import pytest
 
 from tests.conftest import _end
 from tests.support.browser import Browser, Page, run_browser
-from tests.support.server import Server, make_folder, wait_for
+from tests.support.server import Server, free_port, make_folder, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
+TLS_PORT = free_port()
 pytestmark = pytest.mark.slow
 
 
@@ -26,7 +27,7 @@ def examples() -> Iterator[Server]:
     written = shutil.ignore_patterns("state", "static-root", "__pycache__", ".venv", "*.sqlite3")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=written)
     subprocess.run(["chmod", "-R", "a+rX", str(folder / "examples")], check=True)
-    server = Server(folder, paths=(str(folder / "examples"),))
+    server = Server(folder, paths=(str(folder / "examples"),), arguments=("--listen-tls", str(TLS_PORT)))
     (folder / "scratch").mkdir()
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"],
@@ -40,7 +41,7 @@ def examples() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with run_browser() as running:
+    with run_browser("--ignore-certificate-errors") as running:  # nobody has told it to trust the server's authority
         yield running
 
 
@@ -133,6 +134,22 @@ def test_two_browsers_talk_through_the_websocket(examples: Server, browser: Brow
         assert [one.status for one in page.responses if one.kind == "WebSocket"] == [101]
         page.close()
     wait_for(lambda: examples.log("chat", "access.log").count('"GET /talk?name=') >= 2, "their ends in the access log")
+
+
+def test_every_example_over_https(examples: Server, browser: Browser) -> None:
+    for name in ("blog", "chat", "hello", "notes", "pages"):
+        page = browser.open(f"https://{name}.localhost:{TLS_PORT}/")
+        assert page.evaluate("location.protocol + document.querySelector('h1, h2').innerText") != "https:", name
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgba(0, 0, 0, 0)", name
+        check_whole(page)
+        (document,) = (one for one in page.responses if one.kind == "Document")
+        assert document.protocol == "h2"
+        if name == "chat":
+            page.wait_for("document.querySelector('#state').innerText.includes('people here')")
+            first = page.wait_for("document.querySelector('#clock').dateTime")
+            page.wait_for(f"document.querySelector('#clock').dateTime != '{first}'")
+            assert [one.status for one in page.responses if one.kind == "WebSocket"] == [101]
+        page.close()
 
 
 def test_an_unknown_name_tells_nothing(examples: Server, browser: Browser) -> None:

@@ -24,7 +24,7 @@ from hostel.errors import HostelError
 from tests.support.server import descendants_of, free_port, make_folder, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTED_PORT = 8000
+DOCUMENTED_PORT, DOCUMENTED_TLS_PORT = 8000, 8443
 SECONDS = 600.0  # for a command: some install packages
 # What only looks is repeated while it does not show what it should: a change takes effect within a second, and a reader
 # is slower than a test.
@@ -84,6 +84,7 @@ class Walk:
 
     folder: Path = field(default_factory=make_folder)
     port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
     servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,6 +110,7 @@ class Walk:
     def run(self, command: Command) -> tuple[int, str]:
         """Run one command; its exit status and what it printed, with the port that the document names."""
         text = command.text.replace(f":{DOCUMENTED_PORT}", f":{self.port}")
+        text = re.sub(rf"(?<=[: ]){DOCUMENTED_TLS_PORT}\b", str(self.tls_port), text)
         if text.startswith("cd "):
             self.here = self.here / text[3:].strip()
             return int(not self.here.is_dir()), ""
@@ -162,9 +164,9 @@ class Walk:
         return Client(str(self.folder / "run"))
 
     def _as_documented(self, text: str) -> str:
-        return text.replace(f":{self.port}", f":{DOCUMENTED_PORT}").replace(
-            f" --run-dir {self.environment['HOSTEL_RUN_DIR']}", ""
-        )
+        for real, documented in ((self.port, DOCUMENTED_PORT), (self.tls_port, DOCUMENTED_TLS_PORT)):
+            text = text.replace(f":{real}", f":{documented}")
+        return text.replace(f" --run-dir {self.environment['HOSTEL_RUN_DIR']}", "")
 
     def end(self) -> None:
         try:

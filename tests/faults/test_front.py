@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.faults.load import PID, PID_ASGI
-from tests.support.server import Server, descendants_of, is_alive, wait_for
+from tests.support.server import Server, default_nginx, descendants_of, is_alive, wait_for
 
 
 def front_of(server: Server) -> int:
@@ -83,4 +83,35 @@ def test_no_change_of_a_site_touches_the_front(make_server: MakeServer) -> None:
     wait_for(lambda: server.get("more19.example").status == 404)
     assert descendants_of(front_of(server)) | {front_of(server)} == before
     assert Path(server.run_dir, "nginx.conf").stat() == configuration
+    assert server.stop() == 0
+
+
+def test_a_configuration_that_nginx_does_not_take_leaves_the_old_one(make_server: MakeServer) -> None:
+    server = make_server()
+    flag, wrapper = server.folder / "refuse", server.folder / "nginx"
+    refuse = f'case " $* " in *" -t "*) [ ! -e {flag} ] || {{ echo "told to refuse"; exit 1; }};; esac'
+    wrapper.write_text(f'#!/bin/sh\n{refuse}\nexec {default_nginx()} "$@"\n')
+    wrapper.chmod(0o755)
+    server.nginx = str(wrapper)
+    server.site("one", PID)
+    server.start()
+    configuration = server.run_dir / "nginx.conf"
+    configuration.write_text(f"{configuration.read_text()}# as an older version would write it\n")
+    old, front = configuration.read_text(), front_of(server)
+
+    def replace_manager() -> None:
+        before = server.status()["server"]["manager"]
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: server.is_answering() and server.status()["server"]["manager"] != before, "another manager")
+
+    flag.touch()
+    replace_manager()
+    assert "told to refuse; the front goes on with its old configuration" in server.output
+    assert (configuration.read_text(), front_of(server), server.get("one").status) == (old, front, 200)
+    flag.unlink()
+    workers = descendants_of(front)
+    replace_manager()
+    assert configuration.read_text() != old
+    wait_for(lambda: descendants_of(front) and not descendants_of(front) & workers, "nginx to have taken it up")
+    assert (front_of(server), server.get("one").status) == (front, 200)
     assert server.stop() == 0

@@ -194,6 +194,7 @@ def test_only_the_front_can_read_keys(server: SafeServer) -> None:
 
 
 def test_a_pair_is_replaced_without_a_reload(server: SafeServer) -> None:
+    assert server.get("own.localhost").status == 200
     pids = front_pids(server)
     certificate, key = server.folder / "tls/turn.pem", server.folder / "tls/turn.key"
 

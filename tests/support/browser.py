@@ -42,17 +42,18 @@ class Response:
     url: str
     status: int
     kind: str  # Document, Stylesheet, Image, Script, Font, XHR, WebSocket ...
+    protocol: str = ""
 
 
 @contextmanager
-def run_browser() -> Iterator[Browser]:
+def run_browser(*flags: str) -> Iterator[Browser]:
     """A browser with an empty profile; at the end it and all its processes are gone."""
     binary = shutil.which("chromium")
     assert binary, "the tests need chromium (make test installs it)"
     profile = Path(tempfile.mkdtemp(prefix="hostel-browser-"))
     with (profile / "output").open("wb") as output:
         process = subprocess.Popen(
-            [binary, *FLAGS, f"--user-data-dir={profile / 'profile'}", "about:blank"],
+            [binary, *FLAGS, *flags, f"--user-data-dir={profile / 'profile'}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     browser = Browser(process, profile)
@@ -152,7 +153,9 @@ class Page:
         match event:
             case "Network.responseReceived":
                 response = values["response"]
-                self.responses.append(Response(response["url"], response["status"], values["type"]))
+                self.responses.append(
+                    Response(response["url"], response["status"], values["type"], response.get("protocol", ""))
+                )
             case "Network.webSocketHandshakeResponseReceived":
                 self.responses.append(Response("", values["response"]["status"], "WebSocket"))
             case "Network.requestWillBeSent" if "redirectResponse" in values:

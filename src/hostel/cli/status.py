@@ -79,7 +79,8 @@ def print_server(answer: dict[str, Any]) -> None:
     say(f", up {ago(server['started'])}, {count(len(answer['sites']), 'site')}, {count(workers, 'worker')}")
     say(f"  processes: supervisor {server['supervisor']}, manager {server['manager']}, front {server['front']}")
     print_budget(server["budget"])
-    say(f"  front:     {server['front_version']} on {', '.join(server['listen'])}")
+    safe = f", HTTPS on {', '.join(server['listen_tls'])}" if server["listen_tls"] else ""
+    say(f"  front:     {server['front_version']} on {', '.join(server['listen'])}{safe}")
     if server["site_folders"]:
         say(f"  sites:     {', '.join(server['site_folders'])}")
     say(f"  logs:      {server['log_dir']}")
@@ -207,6 +208,17 @@ def pool_of(site: dict[str, Any]) -> str:
     return f"{len(ready)} ready, {busy} busy, {site['wanted']} wanted{waiting}" if site["workers"] or waiting else ""
 
 
+def print_tls(answer: dict[str, Any]) -> None:
+    """How to come by HTTPS."""
+    safe = [to_readable(url) for site in answer["sites"] for url in site["urls"] if url.startswith("https:")]
+    if not safe:
+        say(f"HTTPS on {', '.join(answer['server']['listen_tls'])}, with no certificate for any domain yet.")
+        return
+    say(f"\nHTTPS: {safe[0]}" + (f" and {len(safe) - 1} more" if len(safe) > 1 else ""))
+    if any(url.split("/")[2].partition(":")[0].endswith("localhost") for url in safe):
+        say(f"  To be trusted by this machine's browsers: {answer['server']['state_dir']}/tls/localhost-ca.pem")
+
+
 @click.command("_welcome", hidden=True)
 @click.argument("run_dir")
 def welcome(run_dir: str) -> None:
@@ -238,5 +250,7 @@ def print_welcome(answer: dict[str, Any]) -> None:
     if not sites and not answer["problems"]:
         say(f"No site yet. Put a site file into {', '.join(server['site_folders'])}, or:")
         say(f"  hostel add NAME PROJECT{which}")
+    if server["listen_tls"]:
+        print_tls(answer)
     print_problems(answer)
     say("\nA site starts with its first request. Stop the server with Ctrl-C.\n")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -98,10 +99,10 @@ class Certificates:
         """Read what has changed, and publish the pair for each domain. Raises ``OSError``."""
         plan = self._plan
         found: dict[str, list[Complaint]] = {}  # by site
+        self._watcher.watch(self._places(plan))  # first: what changes from now on is looked at again
         own = self._own_files(plan, found)
         shared = {path: Asked(files, None) for path, files in self._shared_files(found)}
         asked = {*own.values(), *shared.values()}
-        self._watch(asked)
         await self._read(asked)
         mine = {site: pair for site, one in own.items() if (pair := self._good.get(one))}
         common = [self._good[one] for one in shared.values() if one in self._good]
@@ -109,13 +110,26 @@ class Certificates:
         names = dict(chosen)
         if local := local_names(plan.owners, chosen):
             names.update(self._issue(local))
-        if NO_NAME not in names and any(path == "default" for path in shared) and common:
-            names[NO_NAME] = self._good.get(shared["default"], common[0])
+        if "default" in shared and shared["default"] in self._good:
+            names[NO_NAME] = self._good[shared["default"]]
         failed = {site for site, one in own.items() if one not in self._good}
         self._publish(names, {domain for domain, site in plan.owners.items() if site in failed or found.get("")})
         self._complain(plan, own, shared, names, found)
 
     # --- what to read -----------------------------------------------------------------------------------------------
+
+    def _places(self, plan: Plan) -> set[str]:
+        """The folders of all pairs, of what links lead to, and those where a pair may come to be."""
+        places = set()
+        if folder := self.options.certificates:
+            places.add(folder)
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                places |= {entry.path for entry in itertools.islice(entries, MOST_SHARED) if entry.is_dir()}
+        for site in plan.sites.values():
+            for path in (site.tls.certificate, site.tls.key):
+                if path is not None:
+                    places |= {os.path.dirname(path), os.path.dirname(os.path.realpath(path))}
+        return places
 
     def _own_files(self, plan: Plan, found: dict[str, list[Complaint]]) -> dict[str, Asked]:
         """The files that sites name, each to be read as the site's user."""
@@ -147,14 +161,6 @@ class Certificates:
                 yield entry, (os.path.join(path, "fullchain.pem"), os.path.join(path, "privkey.pem"))
             elif suffix in (".pem", ".crt") and os.path.exists(f"{name}.key"):
                 yield os.path.basename(name), (path, f"{name}.key")
-
-    def _watch(self, asked: Iterable[Asked]) -> None:
-        """Be told of changes: of the files, and of links that lead to them."""
-        folders = {self.options.certificates} if self.options.certificates else set()
-        for one in asked:
-            for path in one.files:
-                folders |= {os.path.dirname(path), os.path.dirname(os.path.realpath(path))}
-        self._watcher.watch(folders)
 
     async def _read(self, asked: set[Asked]) -> None:
         """Read what is new or has changed."""
