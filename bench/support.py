@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.support.server import free_port, make_folder, wait_for
 
 from hostel.front.binary import find_binary
+from hostel.front.connection import TRUSTING_NOBODY
 from hostel.front.nginx import FrontOptions, indent, pass_to, proxy_parameters, render, uwsgi_parameters
 
 BIN = Path(sys.executable).parent
@@ -57,7 +58,8 @@ def front_for(host: str, target: str) -> Iterator[int]:
     (folder / "tmp").chmod(0o777)
     is_root = os.geteuid() == 0
     options = FrontOptions(
-        listen=(f"127.0.0.1:{port}",), log_dir=str(folder / "log"), user="nobody" if is_root else "",
+        listen=(f"127.0.0.1:{port}",), listen_tls=(), trusted_proxy=(), version=binary.version, has_http3=False,
+        cache_dir=str(folder / "tmp"), cache_size=2**20, log_dir=str(folder / "log"), user="nobody" if is_root else "",
         group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, body=2**27, request=300,
     )  # fmt: skip
     text = render(options)
@@ -67,7 +69,7 @@ def front_for(host: str, target: str) -> Iterator[int]:
     else:
         # A plain HTTP peer is reached in one step, as its documentation has it.
         request = options.request
-        uwsgi = indent([*pass_to("uwsgi", request), *uwsgi_parameters()])
+        uwsgi = indent([*pass_to("uwsgi", request), *uwsgi_parameters(TRUSTING_NOBODY["https"])])
         proxy = indent([*pass_to("proxy", request), *proxy_parameters()])
         assert uwsgi in text
         text = text.replace(uwsgi, proxy).replace("http://unix:$hostel_at/http.sock", f"http://{address}")

@@ -185,11 +185,17 @@ def commands_page() -> str:
 def every_command() -> Iterator[tuple[click.Command, click.Context]]:
     """The group and its commands, each with what its help needs to know."""
     group = click.Context(commands, info_name="hostel", **commands.context_settings, terminal_width=WIDTH)
-    yield commands, group
-    for name in commands.list_commands(group):
-        command = commands.get_command(group, name)
-        if command is not None and not command.hidden:
-            yield command, click.Context(command, group, info_name=name)
+    yield from _with_commands(commands, group)
+
+
+def _with_commands(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """A command and all below it, if it is a group."""
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None and not below.hidden:
+                yield from _with_commands(below, click.Context(below, context, info_name=name))
 
 
 def errors_page() -> str:

@@ -40,6 +40,8 @@ def test_arguments_have_defaults() -> None:
         ("logs", {"site": None}),
         ("add", {"name": "x"}),
         ("add", {"name": "x", "text": 3}),
+        ("purge", {"sites": None}),
+        ("purge", {"all": []}),
         ("remove", {}),
         ("remove", {"sites": ["a"], "\n" * 500: 1}),
     ],

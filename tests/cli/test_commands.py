@@ -112,6 +112,7 @@ def check_shape(value: Any, kind: Any) -> None:
         ("check", views.CheckView, 1),
         ("add json {projects}/plain", views.StatusView, 0),
         ("remove json", views.RemovedView, 0),
+        ("cache purge --all", views.PurgedView, 0),
     ],
 )
 def test_json_has_the_declared_fields(server: Server, arguments: str, kind: type, code: int) -> None:
@@ -128,6 +129,9 @@ def test_json_has_the_declared_fields(server: Server, arguments: str, kind: type
         ("add hello {projects}/plain", 2, "usage"),
         ("check /nonexistent", 2, "usage"),
         ("logs nope", 2, "usage"),
+        ("cache purge", 2, "usage"),
+        ("cache purge nope", 2, "usage"),
+        ("cache purge hello", 2, "usage"),
         ("status --run-dir /nonexistent", 3, "not-running"),
     ],
 )

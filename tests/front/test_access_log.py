@@ -13,7 +13,8 @@ from tests.support.server import Server, wait_for
 LINE = re.compile(
     r'(?P<client>\S+) - (?P<user>\S+) \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "(?P<request>[^"]*)" (?P<status>\d{3}) '
     r'(?P<bytes>\d+) "(?P<referer>[^"]*)" "(?P<agent>[^"]*)" time=(?P<time>\d+\.\d{3}) '
-    r"id=(?P<id>[0-9a-f]{32}) queue=(?P<queue>-|\d+\.\d{3}) worker=(?P<worker>-|\d+\.\d+:\d+)\n"
+    r"id=(?P<id>[0-9a-f]{32}) queue=(?P<queue>-|\d+\.\d{3}) worker=(?P<worker>-|\d+\.\d+:\d+) "
+    r"cache=(?P<cache>-|[A-Z]+)\n"
 )
 SLOW = """
     import time

@@ -24,6 +24,8 @@ def test_nothing_given_is_a_server_with_defaults() -> None:
     assert options == make_server_options({})
     assert options.listen == ("127.0.0.1:8000",)
     assert (options.run_dir, options.log_dir) == (default_folder("run"), default_folder("log"))
+    assert options.cache_dir == os.path.join(options.state_dir, "cache")
+    assert make_server_options({"state_dir": "/a", "cache_dir": "/b"}).cache_dir == "/b"
     assert options.starts == 2 * (os.cpu_count() or 1)
 
 

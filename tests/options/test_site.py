@@ -18,6 +18,7 @@ from hostel.options.site import (
     FILE_BYTES,
     KEY_PARTS,
     PROBLEMS,
+    CacheOptions,
     LimitOptions,
     Problem,
     Site,
@@ -117,6 +118,10 @@ def test_every_option_is_taken() -> None:
         redirect = true
         hsts = "1d"
         hsts_subdomains = true
+        [cache]
+        on = true
+        size = "1G"
+        ignored_cookies = ["theme", "a.b-c_D"]
         [mount]
         "/shop/" = "shop"
         "/a b/c" = "other"
@@ -129,6 +134,7 @@ def test_every_option_is_taken() -> None:
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60, ("/health", "/ping/")),
         limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
+        cache=CacheOptions(True, 2**30, ("theme", "a.b-c_D")),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
         tls=TlsOptions("/srv/sites/tls/blog.pem", "/etc/blog.key", True, 86400, True),
     )  # fmt: skip
@@ -330,6 +336,20 @@ def test_all_problems_are_reported_at_once_with_their_lines() -> None:
         ("[workers]\nmin = -1", "workers.min (line 3)", "has to be at least 0, not -1"),
         ("[workers]\nmax = 0", "workers.max (line 3)", "has to be at least 1, not 0"),
         ("workers.max = 1000", "workers.max (line 2)", "has to be at most 256, not 1000"),
+        (
+            "[limits]\nrate = 3",
+            "limits.rate (line 3)",
+            "has to be one of 1, 2, 5, 10, 20, 50, 100, 200, 500 or 1000, not 3",
+        ),
+        ("[limits]\nbody = 0", "limits.body (line 3)", "has to be more than 0, not 0"),
+        ('[cache]\non = "yes"', "cache.on (line 3)", "has to be true or false, not 'yes'"),
+        ('[cache]\nignored_cookies = "theme"', "cache.ignored_cookies (line 3)", "has to be a list, not 'theme'"),
+        ('[cache]\nignored_cookies = ["a;b"]', "cache.ignored_cookies.0 (line 3)", "the name of a cookie is up to 100"),
+        (
+            '[cache]\nignored_cookies = ["*", "' + "x" * 100 + '", "' + "y" * 20 + '"]',
+            "cache (line 2)",
+            "the names of ignored_cookies have more than 120 bytes",
+        ),
         ("[workers]\nmin = 5\nmax = 2", "workers (line 2)", "min (5) is larger than max (2)"),
         ("[workers]\nmin = 5", "workers (line 2)", "min (5) is larger than max (4)"),
         ("[limits]\nstart = 0", "limits.start (line 3)", "has to be more than 0, not 0"),
@@ -348,7 +368,7 @@ def test_all_problems_are_reported_at_once_with_their_lines() -> None:
         ('[mount]\n"/a" = 5', "mount./a (line 3)", "a site's name"),
         ('[tls]\ncertificate = "a"', "tls (line 2)", "certificate and key go together"),
         ("[tls]\nhsts_subdomains = true", "tls (line 2)", "hsts_subdomains needs hsts"),
-        ("[tls]\nredirect = 1", "tls.redirect (line 3)", "input should be a valid boolean"),
+        ("[tls]\nredirect = 1", "tls.redirect (line 3)", "has to be true or false, not 1"),
         ('[static]\n"/a" = "x"\n"/a/" = "y"', "static (line 2)", "two entries have the same path"),
     ],
 )
@@ -423,7 +443,7 @@ def test_the_file_s_name_has_to_be_a_site_s_name(name: str) -> None:
 
 # --- the declaration -------------------------------------------------------------------------------------------------
 
-TABLES = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions}
+TABLES = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions, "cache": CacheOptions}
 
 
 def test_every_option_has_a_sentence() -> None:

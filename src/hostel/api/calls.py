@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from hostel.api.views import LogsView, RemovedView, StatusView, UpgradeView
+from hostel.api.views import LogsView, PurgedView, RemovedView, StatusView, UpgradeView
 from hostel.errors import PeerError
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -73,6 +73,14 @@ class RemoveArguments:
     sites: Names
 
 
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class PurgeArguments:
+    """Which sites."""
+
+    sites: Names = Field(default_factory=list)
+    all: Annotated[bool, Field(description="every site that has a cache, whatever sites says")] = False
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call: the type of its arguments, the type of its answer, and what it does in a sentence."""
@@ -122,6 +130,12 @@ CALLS = {
         ),
         Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),
         Call("add", AddArguments, StatusView, "Write a site file and take it up; answers with the site."),
+        Call(
+            "purge",
+            PurgeArguments,
+            PurgedView,
+            "Forget what the front has kept of sites' answers; nobody is shown it any more.",
+        ),
         Call("remove", RemoveArguments, RemovedView, "Remove site files; answers when the sites are gone."),
     )
 }

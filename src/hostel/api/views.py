@@ -206,6 +206,13 @@ class RemovedView:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgedView:
+    """Of which sites nothing is kept any more."""
+
+    purged: Annotated[Sequence[str], "the names of the sites"]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckView:
     """What is wrong with site files that need not be served."""
 

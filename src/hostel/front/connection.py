@@ -97,7 +97,7 @@ def with_own_places(server: str, log: str) -> str:
     """The server block with root and log in each of its locations, because those of the server are for handshakes."""
 
     def add(match: re.Match[str]) -> str:
-        lines = [f"error_log {log};"]
+        lines = [] if re.search(r"^\s*error_log ", match[0], re.MULTILINE) else [f"error_log {log};"]
         if not re.search(r"^\s*root ", match[0], re.MULTILINE):
             lines.append("root $hostel_at;")
         return f"{match[1]} {' '.join(lines)}{match[2]}"

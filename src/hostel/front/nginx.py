@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hostel.front import cache
 from hostel.front.connection import (
     TRUSTING,
     TRUSTING_NOBODY,
@@ -27,6 +28,7 @@ from hostel.front.connection import (
     with_own_places,
 )
 from hostel.front.pages import PAGES, PAUSES
+from hostel.front.store import MODULES, UNKEPT
 from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import STATIC_LAYERS
@@ -69,6 +71,8 @@ class FrontOptions:
     connections: int
     body: int
     request: float
+    cache_dir: str
+    cache_size: int
 
 
 def read_text(name: str) -> str:
@@ -100,6 +104,7 @@ def render(options: FrontOptions) -> str:
         f"            set $hostel_at wild/$hostel_parent{n}$hostel_tls;\n            if (-d $hostel_at) {{ return 463; }}"
         for n in range(1, WILDCARD_LEVELS + 1)
     )
+    trusting = TRUSTING if options.trusted_proxy else TRUSTING_NOBODY
     codes = {page.kind: FIRST_ERROR + number for number, page in enumerate(PAGES)}
     values = {
         **{kind: str(code) for kind, code in codes.items()},
@@ -117,7 +122,7 @@ def render(options: FrontOptions) -> str:
         "mime_types": read_text("mime.types"),
         "body": str(options.body),
         "parents": parents,
-        **(TRUSTING if options.trusted_proxy else TRUSTING_NOBODY),
+        **trusting,
         "trust": indent(trust_lines(options.trusted_proxy), 4),
         "tls_port": tls_port(options.listen_tls),
         "wildcards": wildcards,
@@ -134,13 +139,25 @@ def render(options: FrontOptions) -> str:
         "slashes": slashes,
         "links": limit_links("./$hostel_at/www", options),
         "error_links": limit_links("././$hostel_at/www", options),
-        "uwsgi": indent(
-            [
-                *pass_to("uwsgi", options.request),
-                *uwsgi_parameters(TRUSTING["https"] if options.trusted_proxy else TRUSTING_NOBODY["https"]),
-            ]
-        ),
+        "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters(trusting["https"])]),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
+        "cache_maps": indent(
+            cache.http_lines(
+                {module: quote(f"{options.cache_dir}/{module}") for module in MODULES}, options.cache_size
+            ),
+            4,
+        ),
+        "bodiless_uwsgi": indent(
+            [*pass_to("uwsgi", options.request), *uwsgi_parameters(trusting["https"], has_body=False)]
+        ),
+        "bodiless_proxy": indent(
+            [*pass_to("proxy", options.request), *proxy_parameters(), 'proxy_set_header Content-Length "";']
+        ),
+        **{f"keep_{module}": indent(cache.keep_lines(module)) for module in MODULES},
+        **{f"free_{module}": indent(cache.keep_lines(module, "off")) for module in MODULES},
+        "unkept": f"{UNKEPT}/$hostel_site.$hostel_bucket1.$hostel_bucket2",
+        **{f"look_{module}": indent(cache.look_lines(module)) for module in MODULES},
+        **{f"stale_{module}": indent(cache.look_lines(module, "error")) for module in MODULES},
         "limit_maps": indent(limit_maps(), 4),
         "limits": indent(limit_lines()),
         "retries": "\n".join(f'        "{page.kind}  " {page.retry};' for page in PAGES if page.retry),
@@ -149,6 +166,7 @@ def render(options: FrontOptions) -> str:
         ),
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
+    values["cache"] = fill(read_text("cache.conf").rstrip(), values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
     before, server, after = re.split(r"(?ms)^(    server \{\n.*?^    \}\n)", read_text("nginx.conf"))
     servers = [fill(server, values | plain_server(options))]
@@ -226,7 +244,7 @@ def pass_to(module: str, request: float) -> list[str]:
     return [f"{module}_{name} {value};" for name, value in settings.items()]
 
 
-def uwsgi_parameters(https: str) -> list[str]:
+def uwsgi_parameters(https: str, *, has_body: bool = True) -> list[str]:
     """Our own parameter file for uwsgi. What comes first is what a worker's scoreboard tells of its request, so that is short.
 
     ``HTTP_HOST`` is a name that has been found in the run tree, or of the right form."""
@@ -248,7 +266,7 @@ def uwsgi_parameters(https: str) -> list[str]:
         for name, value in {
             "QUERY_STRING": "$query_string",
             "CONTENT_TYPE": "$content_type",
-            "CONTENT_LENGTH": "$content_length",
+            **({"CONTENT_LENGTH": "$content_length"} if has_body else {}),
             "HTTPS": https,
             "SCRIPT_NAME": "$hostel_mount",
         }.items()

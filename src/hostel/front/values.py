@@ -13,17 +13,23 @@ from __future__ import annotations
 
 from typing import get_args
 
+from hostel.front.store import read
 from hostel.options.site import Connections, Rate, Site
 
 BURST_SECONDS = 5  # a client may send so many seconds' worth of requests at once
 LENGTH_DIGITS = 16  # of a size in bytes
 RATE_ZONE = "4m"  # each for about 20,000 clients; the oldest go first
 CONNECTIONS_ZONE = "1m"
+VALUES_END = "[^/]*$"  # of what has been looked for, in a path whose end spells the values
 
 
-def spell(site: Site) -> str:
-    """The name of the folder that tells the front a site's values; empty when it need not know any."""
-    limits = site.limits
+def spell(site: Site, before: str, now: int) -> str:
+    """The name of the folder that tells the front a site's values; empty when it need not know any.
+
+    ``before`` is the name until now. The cache's ``epoch`` in it goes on while the site has the same code and configuration;
+    else, or when ``before`` is empty, it becomes ``now``, and what was kept from before is not found any more.
+    """
+    limits, cache = site.limits, site.cache
     words: dict[str, str | int] = {}
     if site.app is not None:
         if limits.body is not None:
@@ -32,6 +38,11 @@ def spell(site: Site) -> str:
             words["rate"] = limits.rate
         if limits.connections is not None:
             words["connections"] = limits.connections
+        if cache.on:
+            epoch = read(before, "epoch") if read(before, "digest") == site.digest else ""
+            words |= {"size": cache.size, "digest": site.digest, "epoch": epoch or now}
+            if cache.ignored_cookies:
+                words["cookies"] = f",{','.join(cache.ignored_cookies)},"
     return ";".join(f"{name}={value}" for name, value in words.items())
 
 
@@ -39,9 +50,10 @@ def limit_maps() -> list[str]:
     """What ``http`` needs to have the limits read and counted."""
     values = r"/sites/(?<hostel_its_site>[^/]+)/spelled/[^/]*$"
     lines = [
+        "map $realpath_root $hostel_values { default $realpath_root; }",
         f'map $hostel_values $hostel_site {{ default ""; "~{values}" $hostel_its_site; }}',
         *(
-            f'map $hostel_values $hostel_most_{name} {{ default ""; "~[/;]{name}=(?<hostel_its_{name}>[0-9]+)[^/]*$" '
+            f'map $hostel_values $hostel_most_{name} {{ default ""; "~[/;]{name}=(?<hostel_its_{name}>[0-9]+){VALUES_END}" '
             f"$hostel_its_{name}; }}"
             for name in ("body", "rate", "connections")
         ),

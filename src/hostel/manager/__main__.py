@@ -22,6 +22,7 @@ from hostel.manager.certificates import Certificates
 from hostel.manager.control import Control
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front, test_configuration
+from hostel.manager.janitor import NAME as JANITOR
 from hostel.manager.link import Inheritance, SupervisorLink
 from hostel.manager.logs import prepare_folder
 from hostel.manager.server import Server
@@ -80,6 +81,8 @@ def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, bin
         connections=min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
         body=options.body,
         request=options.request,
+        cache_dir=options.cache_dir,
+        cache_size=options.cache_size,
     )
 
 
@@ -121,6 +124,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     front_ids = group_of(options.front_user) if is_root else None
     prepare_folder(options.state_dir, 0o711 if is_root else 0o700)
     prepare_folder(os.path.join(options.state_dir, "sites"), 0o711 if is_root else 0o700)
+    prepare_folder(options.cache_dir, 0o711 if is_root else 0o700)
     prepare_folder(options.log_dir, 0o711 if is_root else 0o700)
     server = Server(options, sources, link, front_ids)
     tree = server.runner.surroundings.tree
@@ -148,6 +152,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
             await asyncio.wait_for(server.certificates.settled.wait(), CERTIFICATE_SECONDS)
     gc.freeze()
     gc.enable()
+    server.clean_cache(plan, is_running=JANITOR in inheritance.running)
     if FRONT in inheritance.running:
         server.front.spawned(inheritance.running[FRONT])
     else:

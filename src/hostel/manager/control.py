@@ -26,11 +26,12 @@ from hostel.api.calls import (
     LogsArguments,
     OrderArguments,
     PauseArguments,
+    PurgeArguments,
     RemoveArguments,
     StatusArguments,
     UpgradeArguments,
 )
-from hostel.api.views import LogsView, RemovedView, UpgradeView, as_dict
+from hostel.api.views import LogsView, PurgedView, RemovedView, UpgradeView, as_dict
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.state import State
@@ -167,9 +168,14 @@ async def remove(server: Server, arguments: RemoveArguments) -> Answer:
     yield as_dict(RemovedView(arguments.sites))
 
 
+async def purge(server: Server, arguments: PurgeArguments) -> Answer:
+    check_names(server, arguments.sites)
+    yield as_dict(PurgedView(server.purge(None if arguments.all else arguments.sites)))
+
+
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
     "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "add": add,
-    "remove": remove, "upgrade": upgrade,
+    "remove": remove, "purge": purge, "upgrade": upgrade,
 }  # fmt: skip
 
 

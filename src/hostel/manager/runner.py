@@ -197,7 +197,8 @@ class Runner:
             case c.Discard():
                 self._discard(managed)
             case c.CloseDoor(failure):
-                managed.close_door(self._page(managed, failure), managed.machine.history.pause if failure else 0.0)
+                pause = managed.machine.history.pause if failure else 0.0
+                managed.close_door(self._page(managed, failure), pause, is_stopped=failure is None)
             case c.OpenDoor():
                 managed.open_door()
                 self.workers.end_away(managed)

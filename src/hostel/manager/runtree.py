@@ -9,6 +9,7 @@
     sites/<site>/static              the site has no application
     sites/<site>/values -> spelled/* values that the front has to know, spelled in the name of a folder (front.values)
     sites/<site>/closed.html         the front answers 503 with it, or for programs with closed.json
+    sites/<site>/stopped             that is not for a failure: nothing is to be shown from the cache either
     sites/<site>/paths -> paths.<n>  other sites are mounted: mount/+ is the site itself, mount/<path>/+ another
     sites/<site>/redirect -> redirect.<n>  it is for HTTPS only
     sites/<site>/tls -> .            where requests by HTTPS come in, also in paths/ and redirect/
@@ -35,9 +36,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hostel.front.pages import BY_KIND, PAUSES, Document
+from hostel.front.store import UNKEPT
 from hostel.options.site import static_layers
 
-FOLDERS = ("sites", "hosts", "wild", "acme", "tmp")
+FOLDERS = ("sites", "hosts", "wild", "acme")
+WRITABLE = ("tmp", UNKEPT)  # for the front
 UNUSUAL = ("asgi", "static", "values", "closed.html", "www/1")
 MOST_STEPS = 1000  # of a path: links may lead in circles
 
@@ -64,9 +67,12 @@ class RunTree:
         """Make the folders that have to be there."""
         for name in FOLDERS:
             os.makedirs(name, mode=0o711, exist_ok=True)
+        for name in WRITABLE:
+            os.makedirs(name, mode=0o770, exist_ok=True)
         if self.front_group is not None:
-            os.chown("tmp", 0, self.front_group)
-            os.chmod("tmp", 0o770)
+            for name in WRITABLE:
+                os.chown(name, 0, self.front_group)
+                os.chmod(name, 0o770)
             os.chown("sites", 0, self.front_group)
             os.chmod("sites", 0o2711)  # what is made in it has the front's group
 
@@ -222,15 +228,20 @@ class RunTree:
         """Such a connection is the application's failure, as usual."""
         self._remove(f"sites/{name}/late")
 
-    def close_door(self, name: str, page: Document, pause: float = 0.0) -> None:
+    def close_door(self, name: str, page: Document, pause: float = 0.0, *, is_stopped: bool = False) -> None:
         """Let the front answer 503 with ``page`` for everything that is not a static file.
 
-        ``pause``: seconds after which it is worth asking again. The front knows some, by a mark for each.
+        ``pause``: seconds after which it is worth asking again. The front knows some, by a mark for each. Of a site that has
+        not been stopped, what the front has kept of its answers is shown.
         """
         for each in PAUSES:
             self._remove(f"sites/{name}/pause.{each}")
         if pause > BY_KIND["closed"].retry:
             self._write(f"sites/{name}/pause.{next((each for each in PAUSES if each >= pause), PAUSES[-1])}", "")
+        if is_stopped:
+            self._write(f"sites/{name}/stopped", "")
+        else:
+            self._remove(f"sites/{name}/stopped")
         self._write(f"sites/{name}/closed.json", page.json)
         self.mark(name, "closed.html", page.html)
 
@@ -239,6 +250,7 @@ class RunTree:
 
     def open_door(self, name: str) -> None:
         self.unmark(name, "closed.html")
+        self._remove(f"sites/{name}/stopped")
 
     def mark(self, name: str, mark: str, content: str = "") -> None:
         """Tell the front that a site is not the usual one: ``asgi``, ``static`` or ``closed.html``."""

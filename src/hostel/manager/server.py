@@ -30,6 +30,8 @@ from hostel.machine.state import State
 from hostel.manager.certificates import Certificates
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
+from hostel.manager.janitor import NAME as JANITOR
+from hostel.manager.janitor import JanitorProcess
 from hostel.manager.link import SupervisorLink
 from hostel.manager.roll import Roller
 from hostel.manager.runner import Runner
@@ -67,6 +69,7 @@ class Server:
         self.link = link
         self.front: Front | None = None
         self.certificates: Certificates | None = None  # none is needed without TLS
+        self.janitor = JanitorProcess(options, link, front_ids)
         self.started = time.time()
         own = own_identity()
         self.user = own.name if own else "root"
@@ -118,6 +121,7 @@ class Server:
         self.runner.apply(plan)
         if self.certificates is not None:
             self.certificates.apply(plan)
+        self.clean_cache(plan)
         self.report(plan, before)
         if self.options.reload:
             self._renew_watches()
@@ -172,6 +176,28 @@ class Server:
         except OSError as error:
             raise HostError(f"cannot remove {path}: {error.strerror}", "see who may write there") from None
         self.files_changed({path})
+
+    def clean_cache(self, plan: Plan, *, is_running: bool = False) -> None:
+        """The sites have changed: have the janitor look, once there is a cache. ``is_running``: it is there already."""
+        if is_running or any(site.cache.on for site in plan.sites.values()):
+            self.janitor.want(is_running=is_running)
+        self.janitor.nudge()
+
+    def purge(self, names: Sequence[str] | None) -> list[str]:
+        """Forget what the front has kept of these sites' answers, or of all; their names. Raises ``UsageError``."""
+        sites = {name: managed for name, managed in self.runner.sites.items() if managed.has_cache}
+        for name in names or ():
+            if name not in sites:
+                raise UsageError(
+                    f"cannot purge the cache of site {name}: it has none", "its site file would say: [cache], on = true"
+                )
+        if names is not None and not names:
+            raise UsageError("name a site, or --all")
+        chosen = sorted(sites if names is None else names)
+        for name in chosen:
+            sites[name].purge_cache()
+        self.janitor.nudge()
+        return chosen
 
     @property
     def folders(self) -> list[str]:
@@ -256,6 +282,9 @@ class Server:
                 self.front.spawned(message.pid)
             else:
                 self.front.exited(message.status if isinstance(message, Exited) else message.reason)
+        elif isinstance(message, (Spawned, SpawnFailed, Exited)) and message.name == JANITOR:
+            if not isinstance(message, Spawned):
+                self.janitor.exited(message.status if isinstance(message, Exited) else message.reason)
         else:
             self.runner.workers.program_said(message)
 
@@ -266,6 +295,7 @@ class Server:
             self.front.end(is_graceful=True)
         if self.certificates is not None:
             self.certificates.close()
+        self.janitor.end()
         self.files.close()
         self.code.close()
         self.runner.end()

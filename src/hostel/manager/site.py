@@ -122,7 +122,7 @@ class ManagedSite:
         if (site.static, errors) != self._files:
             tree.publish_files(site.name, site.static, errors)
             self._files = site.static, errors
-        tree.publish_values(site.name, spell(site))
+        tree.publish_values(site.name, spell(site, tree.values(site.name), time.time_ns()))
         entry = entry_of(site)
         if entry != self._entry:
             tree.publish_entry(site.name, entry, [domain for domain in self._domains if domain in site.domains])
@@ -164,14 +164,23 @@ class ManagedSite:
             self.surroundings.tree.unroute(domain, self.name)
         self._domains = ()
 
-    def close_door(self, page: Document, pause: float) -> None:
+    def close_door(self, page: Document, pause: float, *, is_stopped: bool) -> None:
         self.is_closed = True
-        self.surroundings.tree.close_door(self.name, page, pause)
+        self.surroundings.tree.close_door(self.name, page, pause, is_stopped=is_stopped)
 
     def open_door(self) -> None:
         if self.is_closed:
             self.is_closed = False
             self.surroundings.tree.open_door(self.name)
+
+    @property
+    def has_cache(self) -> bool:
+        site = self.machine.site
+        return site.cache.on and site.app is not None
+
+    def purge_cache(self) -> None:
+        """Have the front find nothing any more of what it has kept of the site's answers."""
+        self.surroundings.tree.publish_values(self.name, spell(self.machine.site, "", time.time_ns()))
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 

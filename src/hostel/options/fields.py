@@ -56,6 +56,8 @@ def reason_of(detail: Mapping[str, Any]) -> str:
             return str(context["error"])
         case "int_type" | "int_parsing" | "int_from_float":
             return f"has to be a whole number, not {given}"
+        case "bool_type" | "bool_parsing":
+            return f"has to be true or false, not {given}"
         case "greater_than_equal":
             return f"has to be at least {context['ge']}, not {given}"
         case "greater_than":
@@ -257,6 +259,15 @@ def parse_variable_name(value: Any) -> str:
     return value
 
 
+def parse_cookie_name(value: Any) -> str:
+    """The name of a cookie, or ``*`` for every cookie."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}|\*", value):
+        raise ValueError(
+            f"the name of a cookie is up to 100 letters, digits, '_', '.' and '-', or '*' for every one; {show(value)} is not"
+        )
+    return value
+
+
 def parse_listen(value: Any) -> str:
     """``HOST:PORT`` for an address as ``8000``, ``:8000``, ``127.0.0.1:8000``, ``[::1]:8000`` or ``*:80``."""
     match = re.fullmatch(r"(?:(\*|\[[0-9A-Fa-f:.]+\]|[0-9.]+|localhost)?:)?([0-9]{1,5})", str(value).strip())
@@ -302,4 +313,5 @@ UserName = Annotated[str, BeforeValidator(parse_user)]
 Variable = Annotated[str, BeforeValidator(parse_variable), WithJsonSchema({"type": ["string", "number"]})]
 VariableName = Annotated[str, BeforeValidator(parse_variable_name)]
 Network = Annotated[str, BeforeValidator(parse_network)]
+CookieName = Annotated[str, BeforeValidator(parse_cookie_name)]
 Listen = Annotated[str, BeforeValidator(parse_listen)]

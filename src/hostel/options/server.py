@@ -87,6 +87,18 @@ class ServerOptions:
             examples=["/var/log/hostel"],
         ),
     ] = ""
+    cache_dir: Annotated[
+        PathText,
+        Field(
+            description="Folder of what the front keeps of the sites' answers, on a disk with room for it. "
+            "Default: cache in the state folder.",
+            examples=["/var/cache/hostel"],
+        ),
+    ] = ""
+    cache_size: Annotated[
+        Size,
+        Field(gt=0, description="How much of the sites' answers is kept, of all sites together.", examples=["10G"]),
+    ] = 2**30
     nginx: Annotated[
         str,
         Field(
@@ -182,6 +194,7 @@ def make_server_options(table: dict[str, Any]) -> ServerOptions:
         table[f"{kind}_dir"] = os.path.abspath(table.get(f"{kind}_dir") or default_folder(kind))
     if table.get("certificates"):
         table["certificates"] = os.path.abspath(table["certificates"])
+    table["cache_dir"] = os.path.abspath(table.get("cache_dir") or os.path.join(table["state_dir"], "cache"))
     try:
         options = _adapter.validate_python(table)
     except ValidationError as error:

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from hostel.options.fields import (
     Application,
+    CookieName,
     Domain,
     Duration,
     ErrorStatus,
@@ -44,6 +45,7 @@ KEY_PARTS = 16  # tomli takes time and memory by the square of a key's parts
 ENV_BYTES = 64 * 1024  # it has to fit into one message to a zygote, with room for the rest
 PROBLEMS = 50  # of one file that are worth reporting one by one
 MOST_MOUNTS = 100  # in one site, counted with what is mounted in what it mounts
+COOKIE_BYTES = 120  # of all names that a site ignores: they become a part of a path
 # What the front's fixed configuration has a place for.
 Rate = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 Connections = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
@@ -218,6 +220,36 @@ NO_TLS = TlsOptions()
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
+class CacheOptions:
+    """What the front keeps of a site's answers."""
+
+    on: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Whether the front keeps answers that Cache-Control or Expires allow to be kept for everybody.",
+            examples=[True],
+        ),
+    ] = False
+    size: Annotated[
+        Size,
+        Field(description="How much of them is kept on the disk; the oldest go first.", examples=["1G"]),
+    ] = 64 * 2**20
+    ignored_cookies: Annotated[
+        tuple[CookieName, ...],
+        Field(
+            description="Cookies that no kept answer depends on; '*' is all of them. A visitor with any other, those of "
+            "well-known statistics apart, is answered by the application.",
+            examples=[["theme", "consent"]],
+        ),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        if len(",".join(self.ignored_cookies)) > COOKIE_BYTES:
+            raise ValueError(f"the names of ignored_cookies have more than {COOKIE_BYTES} bytes together")
+
+
+@options_dataclass(frozen=True, slots=True, config=_CONFIG)
 class SiteOptions:
     """What a site file may say."""
 
@@ -305,6 +337,7 @@ class SiteOptions:
     tls: Annotated[TlsOptions, Field(description="How the site is reached by HTTPS.")] = TlsOptions()
     workers: Annotated[WorkerOptions, Field(description="How many workers, and when they leave.")] = WorkerOptions()
     limits: Annotated[LimitOptions, Field(description="What the site may take.")] = LimitOptions()
+    cache: Annotated[CacheOptions, Field(description="What the front keeps of the site's answers.")] = CacheOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +373,7 @@ class Site:
     env: tuple[tuple[str, str], ...]
     workers: WorkerOptions
     limits: LimitOptions
+    cache: CacheOptions = CacheOptions()  # noqa: RUF009 (it is frozen)
     mount: tuple[tuple[str, str], ...] = ()  # (path in URLs without the last slash, site)
     mounted_by: tuple[str, ...] = ()
     tls: TlsOptions = NO_TLS
@@ -360,7 +394,7 @@ class Site:
         return hashlib.sha256(repr(self.for_workers).encode()).hexdigest()[:16]
 
 
-SECTIONS: dict[str, Any] = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions}
+SECTIONS: dict[str, Any] = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions, "cache": CacheOptions}
 _adapter: TypeAdapter[SiteOptions] = TypeAdapter(SiteOptions)
 
 
@@ -449,6 +483,7 @@ def make_site(
             env=tuple(sorted(options.env.items())),
             workers=options.workers,
             limits=options.limits,
+            cache=options.cache,
             mount=tuple(sorted(options.mount.items())),
             mounted_by=options.mounted_by,
             tls=make_tls(options.tls, lambda path: absolute(path, folder)),

@@ -178,7 +178,7 @@ class Counted:
             nonlocal is_started
             is_started = True
             if message["type"] in ("http.response.start", "websocket.accept"):
-                message = {**message, "headers": [*message.get("headers", ()), note]}
+                message = {**message, "headers": [*join_vary(list(message.get("headers", ()))), note]}
                 running.progress(task, is_event_stream(message["headers"]))
             elif message.get("more_body"):
                 running.progress(task)
@@ -230,6 +230,15 @@ def is_event_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
     return any(
         name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
     )
+
+
+def join_vary(headers: List[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
+    """The headers with one Vary at most: of several lines, nginx before 1.23 heeds the last when it keeps the answer."""
+    varies = [header for header in headers if header[0].lower() == b"vary"]
+    if len(varies) < 2:
+        return headers
+    others = [header for header in headers if header not in varies]
+    return [*others, (b"vary", b", ".join(value for _, value in varies))]
 
 
 async def refuse(send: Send, status: int) -> None:

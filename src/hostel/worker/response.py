@@ -14,7 +14,7 @@ import stat
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-PASS, DROP, LENGTH = 1, 2, 3  # what becomes of a header
+PASS, DROP, LENGTH, VARY = 1, 2, 3, 4  # what becomes of a header
 
 # Not the application's to send (RFC 9110, section 7.6.1; PEP 3333, "Other HTTP Features"), or ours.
 DROPPED = frozenset(
@@ -35,7 +35,7 @@ def _judge(name: str) -> int:
     if not name or not TOKEN.issuperset(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110, section 5.6.2)")
     lower = name.lower()
-    verdict = DROP if lower in DROPPED else LENGTH if lower == "content-length" else PASS
+    verdict = DROP if lower in DROPPED else {"content-length": LENGTH, "vary": VARY}.get(lower, PASS)
     if len(_verdicts) < KNOWN_NAMES:
         _verdicts[name] = verdict
     return verdict
@@ -132,6 +132,7 @@ class Response:
             raise ValueError(f"status {status!r} is not three digits from 200 on, a space and a reason")
         lines = [f"HTTP/1.1 {status}\r\nX-Hostel: {self.note}\r\n"]
         length = None
+        vary = ""
         for name, value in headers:
             verdict = _verdicts.get(name) or _judge(name)
             if verdict == PASS:
@@ -142,6 +143,10 @@ class Response:
                 if length not in (None, int(value)):
                     raise ValueError("two different Content-Length headers")
                 length = int(value)
+            elif verdict == VARY:
+                vary += f", {value}" if vary else value
+        if vary:
+            lines.append(f"Vary: {vary}\r\n")  # in one line: of several, nginx before 1.23 heeds the last
         head = "".join(lines)
         count = len(lines) + 1
         if head.count("\n") != count or head.count("\r") != count or "\0" in head:
