@@ -208,3 +208,18 @@ def test_sites_that_are_visited_often_keep_their_workers() -> None:
     assert max(waits) <= 0.2, "there is always one that is idle"
     assert starts["s0"] == 1
     assert starts["s60"] > 1
+
+
+def test_two_greedy_sites_come_to_equal_parts_and_then_nothing_moves() -> None:
+    counts = Counter({"rich": 9, "poor": 1})
+    moves = []
+    for _ in range(20):
+        workers = [held(site, number, running=1) for site, count in counts.items() for number in range(count)]
+        claims = [claim(site, Need.MORE, has=count) for site, count in counts.items()]
+        for victim in choose_all(claims, workers, counts, Counter(), NOW):
+            taker = min(claims, key=lambda one: one.rank).site
+            counts[victim.site] -= 1
+            counts[taker] += 1
+            moves.append((victim.site, taker))
+    assert counts == {"rich": 5, "poor": 5}
+    assert moves == [("rich", "poor")] * 4
