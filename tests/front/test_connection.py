@@ -54,7 +54,7 @@ def test_every_location_for_https_has_the_root_and_the_log_that_it_has_for_http(
     assert [name for name in names if "acme" not in name] == blocks
     for block in re.findall(r"(?ms)^        location [^\n]*\n.*?^        \}$", safe):
         assert (
-            len(re.findall(r"(?m)(?:^\s*|; )root ", block.partition("if (-d")[0])) == 1
+            len(re.findall(r"(?m)(?:^\s*|; |\{ )root ", block.partition("if (-d")[0])) == 1
             or "return" in block.splitlines()[0]
         ), block
 
