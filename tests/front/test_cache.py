@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import os
+import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +94,7 @@ def make_site(server: Server, name: str, kind: str = "wsgi", **options: Any) -> 
     workers = options.pop("workers", {"max": 1, "threads": 4 if kind == "wsgi" else 1})
     server.site(name, KINDS[kind], env=env, workers=workers, **{"cache": {"on": True}, **options})
     wait_routed(server, name)
-    server.run("start", name)
+    server.client.call("start", sites=[name])
 
 
 @pytest.fixture(scope="module")
@@ -392,7 +395,7 @@ def test_a_site_of_the_same_name_begins_anew(server: Server) -> None:
     make_site(server, "again")
     path = make_path()
     wait_for(lambda: is_kept(server, "again", path), "the cache")
-    server.run("remove", "again")
+    server.client.call("remove", sites=["again"])
     make_site(server, "again")
     wait_for(lambda: visit(server, "again").status == 200, "the site")
     assert way(visit(server, "again", path)) == "MISS"
@@ -506,10 +509,8 @@ def test_a_failing_site_shows_what_it_had(server: Server, kind: str) -> None:
     wait_for(lambda: way(visit(server, site, old)) != "HIT", "its time to be over")
     assert visit(server, site, old).body == old_page.body
     server.write(f"{site}/app.py", "raise RuntimeError('does not start')")
-    server.run("stop", site)
-    assert visit(server, site, path).status == 503
-    server.run("start", site, check=False)
-    assert server.state(site) == "failed"
+    os.kill(server.workers(site)[0], signal.SIGKILL)
+    wait_for(lambda: visit(server, site) and server.state(site) == "failed", "the site to fail")
     assert (way(visit(server, site, path)), visit(server, site, path).body) == ("HIT", page.body)
     assert (way(visit(server, site, old)), visit(server, site, old).body) == ("STALE", old_page.body)
     assert visit(server, site, path, "HEAD").status == 200
@@ -517,6 +518,28 @@ def test_a_failing_site_shows_what_it_had(server: Server, kind: str) -> None:
     assert unkept.status == 503
     assert "does not start" in unkept.text
     assert visit(server, site, path, "POST").status == 503
+    server.client.call("stop", sites=[site])
+    assert visit(server, site, path).status == 503
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_code_has_new_answers(server: Server, kind: str) -> None:
+    """From the moment on when it serves; what does not start leaves the old ones."""
+    site = f"deployed-{kind}"
+    make_site(server, site, kind)
+    path = make_path()
+    wait_for(lambda: way(visit(server, site)), "the cache")
+    visit(server, site, path)
+    server.write(f"{site}/app.py", "raise RuntimeError('does not start')")
+    server.client.call("reload", sites=[site])
+    assert way(visit(server, site, path)) == "HIT"
+    server.write(f"{site}/app.py", KINDS[kind])
+    server.client.call("reload", sites=[site])
+    wait_for(lambda: way(visit(server, site, path)) == "MISS", "the old ones to go")
+    assert way(visit(server, site, path)) == "HIT"
+    server.client.call("stop", sites=[site])
+    server.client.call("start", sites=[site])
+    assert way(visit(server, site, path)) == "MISS"
 
 
 def test_an_answer_that_breaks_off_is_not_kept(server: Server) -> None:
@@ -549,8 +572,6 @@ def test_streams_are_not_held_back(server: Server) -> None:
             time.sleep(0.01)
         yield b"second"
     """
-    import http.client
-
     go = server.projects / "stream-go"
     server.site("stream", code, cache={"on": True}, env={"GO": str(go)})
     wait_routed(server, "stream")

@@ -122,9 +122,9 @@ def test_requests_at_the_same_time(server: Server) -> None:
 def test_a_closed_door_is_closed_for_a_limited_site_too(server: Server) -> None:
     server.site("stopped", ECHO, limits={"rate": 1000})
     wait_routed(server, "stopped")
-    server.run("stop", "stopped")
+    server.client.call("stop", sites=["stopped"])
     assert server.get("stopped").status == 503
-    server.run("start", "stopped")
+    server.client.call("start", sites=["stopped"])
     assert server.get("stopped").status == 200
 
 

@@ -109,6 +109,7 @@ class Runner:
             return
         machine = managed.machine
         state, failure, replaced = machine.state, machine.failure, machine.replaced
+        generation = machine.generation
         try:
             commands = machine.handle(event, self.loop.time())
         except Bug:
@@ -121,6 +122,8 @@ class Runner:
                 self.log(managed, f"{error}")
             except Exception:
                 self._report_bug(name)
+        if managed.has_cache:
+            self._forget_answers(managed, event, generation)
         if machine.state is not state:
             self._changed(managed, state)
         managed.remember()
@@ -129,6 +132,19 @@ class Runner:
         if machine.replaced is not replaced:
             managed.replaced_at = time.time()
             self.log(managed, f"replaced {machine.replaced}")
+
+    def _forget_answers(self, managed: ManagedSite, event: e.Event, generation: int) -> None:
+        """Purge the cache for new code: when that serves, so that until then the old answers are shown; ``generation`` was the
+        newest before the event. At once when nothing is about to start."""
+        machine = managed.machine
+        if isinstance(event, (e.ReloadOrdered, e.PauseOrdered, e.StopOrdered)):
+            managed.outdated = generation
+            if machine.state not in (State.COLD, State.DRAINING, State.DISABLED):
+                return
+        elif not managed.outdated or machine.serving <= managed.outdated:
+            return
+        managed.outdated = 0
+        managed.purge_cache()
 
     def _report_bug(self, name: str) -> None:
         print(f"hostel: site={name} this is a bug in Hostel, please report it:", file=sys.stderr)

@@ -45,7 +45,7 @@ class ManagedSite:
 
     __slots__ = (
         "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_watching", "last_active",
-        "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "quiet", "replaced_at", "served",
+        "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "outdated", "quiet", "replaced_at", "served",
         "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class ManagedSite:
         self.workers: dict[int, ManagedWorker] = {}
         self.away: ManagedWorker | None = None  # it answers those who wait while the door is closed
         self.is_closed = False
+        self.outdated = 0  # the newest generation of code whose answers are to be forgotten when a newer one serves
         self.noted = ""  # what the next manager is told about the site
         self.is_watching = False
         self.timers: dict[Timer, asyncio.TimerHandle] = {}
