@@ -59,6 +59,15 @@ def test_every_location_for_https_has_the_root_and_the_log_that_it_has_for_http(
         ), block
 
 
+def test_a_usual_request_costs_two_looks_and_by_https_three() -> None:
+    looks = [
+        re.findall(r"-[a-z] \$hostel_at\S*", re.findall(r"(?ms)^        location / \{.*?^        \}", one)[0])
+        for one in servers(OPTIONS)
+    ]
+    usual = ["-f $hostel_at/www/0$hostel_file)", "-d $hostel_at/plain)"]
+    assert looks == [usual, ["-d $hostel_at/hsts)", *usual]]
+
+
 def test_nobody_is_trusted_unless_named() -> None:
     assert "real_ip" not in render(OPTIONS)
     text = render(replace(OPTIONS, trusted_proxy=("10.0.0.0/8",)))

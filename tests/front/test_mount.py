@@ -177,3 +177,30 @@ def test_the_front_tries_as_many_parts_as_the_option_allows(server: Server) -> N
     deepest = "/p" * MOUNT_PARTS
     server.site("deep", ECHO, env={"SITE": "deep"}, mount={deepest: "admin"})
     within_a_second(lambda: ask(server, f"{deepest}/x", host="deep.localhost").get("SITE") == "admin", "the mount")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "path"), [("heavy", ECHO, "environ['PATH_INFO']"), ("heavy-async", ECHO_ASGI, "scope['path']")]
+)
+def test_the_longest_way_through_the_front(server: Server, name: str, code: str, path: str) -> None:
+    """nginx goes from place to place ten times at most for one request: a mounted site with limits and a cache, not started."""
+    code = code.replace(
+        "        seen =", f"        if {path}.endswith('/die'):\n            os._exit(1)\n        seen =", 1
+    )
+    server.site(
+        name, code, env={"SITE": name}, limits={"rate": 100, "body": "1M", "connections": 10}, cache={"on": True},
+        static={"/static/": "."},
+    )  # fmt: skip
+    server.site("outer", mount={"/a/b/c/d": name}, domains=["*.outer.example", "outer.localhost"])
+    host = "x.y.outer.example"
+    within_a_second(lambda: ask(server, "/a/b/c/d/x", host=host).get("SITE") == name, "the first answer")
+    for _ in range(2):
+        assert ask(server, "/a/b/c/d/x", host=host)["SITE"] == name
+    assert ask(server, "/a/b/c/d/static/app.py", host=host)["status"] == 200
+    assert ask(server, "/a/b/c/d/die", host=host)["status"] == 502
+    server.wait_state(name, "serving", "cold")
+    server.run("stop", name)
+    assert ask(server, "/a/b/c/d/x", host=host)["status"] == 503
+    assert ask(server, "/elsewhere", host=host)["status"] == 404
+    server.run("start", name)
+    (server.sites / f"{name}.toml").unlink()

@@ -178,3 +178,11 @@ def test_there_are_as_many_layers_as_the_site_options_allow(server: Server) -> N
     for layer in range(STATIC_LAYERS):
         assert f"set $hostel_layer {layer};" in text
     assert f"$hostel_layer {STATIC_LAYERS};" not in text
+
+
+def test_nobody_is_led_to_https_where_there_is_none(server: Server) -> None:
+    server.site("unsafe", says("unsafe"), tls={"redirect": True})
+    within_a_second(lambda: server.get("unsafe").status == 200, "the site")
+    (problem,) = server.view("unsafe")["problems"]
+    assert (problem["where"], problem["hint"]) == ("tls.redirect", "start it with --listen-tls")
+    (server.sites / "unsafe.toml").unlink()

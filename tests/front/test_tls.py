@@ -78,6 +78,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[SafeServer]:
         "safe", ECHO, tls={"redirect": True, "hsts": "365d"}, static={"/static/": "files"}, mount={"/other": "own"}
     )
     server.site("below", says("below"), tls={"redirect": True, "hsts": 60, "hsts_subdomains": True})
+    server.site("docs", static={"/": "."}, tls={"hsts": "365d"})
     server.write("safe/files/name.txt", "a file")
     try:
         server.start()
@@ -290,6 +291,8 @@ def test_a_site_for_https_only_by_https(server: SafeServer) -> None:
         answer = server.shake("safe.localhost", target=target)
         assert (answer.status, answer.header("Strict-Transport-Security")) == (200, "max-age=31536000"), target
         assert says_what in answer.body
+    missing = server.shake("docs.localhost", target="/missing")
+    assert (missing.status, missing.header("Strict-Transport-Security")) == (404, "max-age=31536000")
     answer = server.shake("below.localhost")
     assert answer.header("Strict-Transport-Security") == "max-age=60; includeSubDomains"
     assert server.shake("own.localhost").header("Strict-Transport-Security") is None

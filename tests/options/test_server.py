@@ -96,3 +96,19 @@ def test_default_folders_are_the_system_s_for_root_and_private_for_others(monkey
     ]  # fmt: skip
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
     assert default_folder("run") == "/tmp/hostel"
+
+
+def test_https_and_proxies() -> None:
+    options = make_server_options(
+        {"listen_tls": ("8443",), "certificates": "here", "trusted_proxy": ("10.0.0.0/8", "::1/128")}
+    )
+    assert (options.listen_tls, options.certificates) == (("127.0.0.1:8443",), os.path.abspath("here"))
+    assert options.trusted_proxy == ("10.0.0.0/8", "::1")
+    assert options.takes_https
+    assert make_server_options({"trusted_proxy": ("::1",)}).takes_https
+    assert not make_server_options({}).takes_https
+    assert from_json(to_json(options)) == options
+    assert "both name 127.0.0.1:8000" in refusal(listen_tls=("8000",))
+    assert "without --listen-tls" in refusal(certificates="here")
+    for wrong in ("10.0.0.1/8", "example.com", "10.0.0.0/33", ""):
+        assert "no IP address and no network" in refusal(trusted_proxy=(wrong,))

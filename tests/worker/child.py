@@ -24,9 +24,8 @@ def main() -> int:
     from hostel.worker.main import Worker
     from hostel.zygote.descriptors import arrange_descriptors
 
-    has_http = len(descriptors) == 5
-    arrange_descriptors(descriptors, has_http=has_http)
-    return Worker(StartWorker(**fields, has_http=has_http)).run()
+    arrange_descriptors(descriptors)
+    return Worker(StartWorker(**fields), has_http=len(descriptors) == 5).run()
 
 
 if __name__ == "__main__":

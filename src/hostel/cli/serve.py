@@ -39,8 +39,6 @@ METAVARS = {
     "trusted_proxy": "NETWORK",
     "certificates": "DIR",
     "nginx": "BINARY",
-    "guard": "LEVEL",
-    "hide": "DIR",
     "time": "TIME",
     "size": "SIZE",
     "number": "N",

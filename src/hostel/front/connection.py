@@ -22,6 +22,7 @@ CIPHERS = ":".join(
 HTTP2_DIRECTIVE = (1, 25, 1)  # from this version on; before it is a parameter of listen
 TICKET_KEYS_CHANGE = (1, 23, 2)  # from this version on
 CERTIFICATE_CACHE = (1, 27, 4)
+HSTS = "add_header Strict-Transport-Security $hostel_hsts always;"
 
 # How the templates name what depends on trust.
 TRUSTING = {"host": "$hostel_named", "host_and_port": "$hostel_named_and_port", "https": "$hostel_https"}
@@ -89,7 +90,7 @@ def tls_lines(addresses: Sequence[str], version: tuple[int, ...], log: str, *, h
         "ssl_session_timeout 1d;",
         # Before, the key of tickets would be the same as long as nginx runs: who learns it reads all.
         f"ssl_session_tickets {'on' if version >= TICKET_KEYS_CHANGE else 'off'};",
-        "add_header Strict-Transport-Security $hostel_hsts always;",
+        HSTS,
     ]
 
 
@@ -100,6 +101,8 @@ def with_own_places(server: str, log: str) -> str:
         lines = [] if re.search(r"^\s*error_log ", match[0], re.MULTILINE) else [f"error_log {log};"]
         if not re.search(r"^\s*root ", match[0], re.MULTILINE):
             lines.append("root $hostel_at;")
+        if "add_header " in match[0]:  # it does without those of the server then
+            lines.append(HSTS)
         return f"{match[1]} {' '.join(lines)}{match[2]}"
 
     return re.sub(r"(?ms)^(        location [^\n{]+\{)( [^\n]* \}$|\n.*?^        \}$)", add, server)

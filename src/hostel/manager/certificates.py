@@ -113,7 +113,8 @@ class Certificates:
         if "default" in shared and shared["default"] in self._good:
             names[NO_NAME] = self._good[shared["default"]]
         failed = {site for site, one in own.items() if one not in self._good}
-        self._publish(names, {domain for domain, site in plan.owners.items() if site in failed or found.get("")})
+        is_shared_broken = "" in found or any(one not in self._good for one in shared.values())
+        self._publish(names, {domain for domain, site in plan.owners.items() if site in failed or is_shared_broken})
         self._complain(plan, own, shared, names, found)
 
     # --- what to read -----------------------------------------------------------------------------------------------

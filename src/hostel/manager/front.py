@@ -84,6 +84,7 @@ class Front:
             command(self.binary, CONFIGURATION, self.log),
             environment,
             os.getcwd(),
+            (),
             has_output=False,
             at_death=signal.SIGTERM,
         )

@@ -391,6 +391,10 @@ class Server:
     def _file_problems(self, name: str) -> tuple[Problem, ...]:
         """What is wrong with a site's file, or with what that names; of none for the empty name."""
         told = self.certificates.problems.get(name, ()) if self.certificates is not None else ()
+        site = self.runner.plan.sites.get(name)
+        if site is not None and site.tls.redirect and not self.options.takes_https:
+            reason = "nobody is led to HTTPS, because this server does not take it"
+            told = (Problem(name, site.file, "tls.redirect", reason, "start it with --listen-tls", is_fatal=False),)
         return (*self.runner.plan.problems.get(name, ()), *told)
 
     @property

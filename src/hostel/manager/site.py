@@ -124,7 +124,7 @@ class ManagedSite:
             tree.publish_files(site.name, site.static, errors)
             self._files = site.static, errors
         tree.publish_values(site.name, spell(site, tree.values(site.name), time.time_ns()))
-        entry = entry_of(site)
+        entry = entry_of(site, takes_https=self.surroundings.options.takes_https)
         if entry != self._entry:
             tree.publish_entry(site.name, entry, [domain for domain in self._domains if domain in site.domains])
             self._entry = entry
@@ -260,7 +260,9 @@ class ManagedSite:
             self.surroundings.tree.discard_site(self.name)
 
 
-def entry_of(site: Site) -> Entry:
-    """How requests for a site are to come in."""
+def entry_of(site: Site, *, takes_https: bool) -> Entry:
+    """How requests for a site are to come in. Nobody is led to HTTPS where there is none."""
     below = "+" if site.tls.hsts_subdomains else ""
-    return Entry(site.paths, site.tls.redirect, f"{round(site.tls.hsts)}{below}" if site.tls.hsts else "")
+    return Entry(
+        site.paths, site.tls.redirect and takes_https, f"{round(site.tls.hsts)}{below}" if site.tls.hsts else ""
+    )
