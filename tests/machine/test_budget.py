@@ -130,11 +130,9 @@ def test_of_two_sites_that_want_more_the_one_with_less_comes_first() -> None:
 
 
 def test_workers_that_grow_over_the_memory_are_made_fewer_when_they_rest() -> None:
-    budget = Budget(10, 300 * MB)
     workers = [held("a", unused=5), held("b", unused=60), held("c", unused=30), held("d", unused=90, running=90)]
-    assert excess(budget, Usage(4, 300 * MB, 4), workers, NOW) is None
-    assert excess(budget, Usage(4, 301 * MB, 4), workers, NOW) == workers[1]
-    assert excess(budget, Usage(4, 301 * MB, 4), workers[:1], NOW) is None
+    assert excess(workers, NOW) == workers[1]
+    assert excess(workers[:1], NOW) is None
 
 
 # --- how urgent ---------------------------------------------------------------------------------------------------------

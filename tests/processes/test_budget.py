@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.server import Server, make_folder, wait_for
 
+pytestmark = pytest.mark.server
 PLACES = 3
 HELLO = """
     import os, time

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.server import Server, make_folder, wait_for
+from tests.support.server import Server, wait_for
 
 WSGI = """
     import os
@@ -29,32 +28,23 @@ ASGI = """
 REQUESTS = 60
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server(make_folder())
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-
-
 @pytest.mark.parametrize(
     ("name", "code", "threads"),
     [("plain", WSGI, 1), ("threaded", WSGI, 3), ("asgi", ASGI, 1)],
     ids=["plain", "threaded", "asgi"],
 )
 def test_after_so_many_requests_with_its_successor_ready_first(
-    server: Server, name: str, code: str, threads: int
+    shared_server: Server, name: str, code: str, threads: int
 ) -> None:
-    server.site(name, code, workers={"min": 2, "max": 2, "threads": threads}, limits={"requests": REQUESTS})
-    wait_for(lambda: len(server.workers(name)) == 2, "both workers")
-    first = set(server.workers(name))
+    shared_server.site(name, code, workers={"min": 2, "max": 2, "threads": threads}, limits={"requests": REQUESTS})
+    wait_for(lambda: len(shared_server.workers(name)) == 2, "both workers")
+    first = set(shared_server.workers(name))
     is_over = threading.Event()
     beside: set[int] = set()
 
     def look() -> None:
         while not is_over.is_set():
-            workers = server.view(name)["workers"]
+            workers = shared_server.view(name)["workers"]
             beside.add(sum(worker["phase"] != "leaving" for worker in workers))
 
     watcher = threading.Thread(target=look)
@@ -62,36 +52,36 @@ def test_after_so_many_requests_with_its_successor_ready_first(
     try:
         with ThreadPoolExecutor(4) as pool:
             while not is_over.is_set():
-                answers = list(pool.map(lambda _: server.get(name), range(20)))
+                answers = list(pool.map(lambda _: shared_server.get(name), range(20)))
                 assert [answer.status for answer in answers] == [200] * 20
-                if not first & set(server.workers(name)):
+                if not first & set(shared_server.workers(name)):
                     is_over.set()
     finally:
         is_over.set()
         watcher.join()
     assert beside <= {2, 3}, "one at a time, and never less than the minimum"
-    view = server.view(name)
+    view = shared_server.view(name)
     assert view["replaced"].endswith("requests (limits.requests)")
     assert view["problems"] == []
-    assert "replaced worker 1." in server.log(name)
+    assert "replaced worker 1." in shared_server.log(name)
 
 
-def test_after_so_long_a_life(server: Server) -> None:
-    server.site("short", WSGI, workers={"min": 1}, limits={"life": 1})
-    wait_for(lambda: "(limits.life)" in server.view("short").get("replaced", ""), "a worker to be replaced")
-    assert server.get("short").status == 200
+def test_after_so_long_a_life(shared_server: Server) -> None:
+    shared_server.site("short", WSGI, workers={"min": 1}, limits={"life": 1})
+    wait_for(lambda: "(limits.life)" in shared_server.view("short").get("replaced", ""), "a worker to be replaced")
+    assert shared_server.get("short").status == 200
 
 
-def test_the_memory_of_a_worker_is_seen_to_grow(server: Server) -> None:
-    server.site("growing", WSGI, workers={"max": 1}, limits={"worker_memory": "1M"})
-    wait_for(lambda: server.state("growing"))
-    server.get("growing")
+def test_the_memory_of_a_worker_is_seen_to_grow(shared_server: Server) -> None:
+    shared_server.site("growing", WSGI, workers={"max": 1}, limits={"worker_memory": "1M"})
+    wait_for(lambda: shared_server.state("growing"))
+    shared_server.get("growing")
 
     def memory() -> int:
-        return int(server.view("growing")["workers"][0]["memory"])
+        return int(shared_server.view("growing")["workers"][0]["memory"])
 
     before = wait_for(memory, "the worker to be weighed")
-    server.get("growing", "/grow")
+    shared_server.get("growing", "/grow")
     wait_for(lambda: memory() >= before + 49_000_000, "what it has taken to be seen")
-    assert " MB" in server.run("status", "growing").stdout
-    assert server.view("growing")["replaced"] == "", "it is too young"
+    assert " MB" in shared_server.run("status", "growing").stdout
+    assert shared_server.view("growing")["replaced"] == "", "it is too young"

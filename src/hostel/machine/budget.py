@@ -15,7 +15,7 @@ poor, and a turn is long beside the start that it costs.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hostel.machine.events import Phase
@@ -117,10 +117,8 @@ def choose_all(
     return chosen
 
 
-def excess(budget: Budget, usage: Usage, held: Collection[Held], now: float) -> Held | None:
-    """The worker that leaves because the workers have grown over the budget: the least recently used that is at rest."""
-    if usage.workers <= budget.workers and usage.memory <= budget.memory:
-        return None
+def excess(held: Iterable[Held], now: float) -> Held | None:
+    """The worker that leaves when all together are beyond the budget: the least recently used that is at rest."""
     resting = [one for one in held if not one.began and now - one.used_at >= REST_SECONDS]
     return min(resting, key=lambda one: one.used_at, default=None)
 

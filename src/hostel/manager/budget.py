@@ -27,6 +27,7 @@ Start = tuple[ManagedSite, ManagedWorker, Site]
 
 LEAVE_SECONDS = 1.0  # within which a worker that gives way is expected to be gone; then another one is asked
 LOOK_SECONDS = 0.05  # between two looks for somebody to give way
+RELIEF_SECONDS = 1.0  # between two looks whether the workers have outgrown the budget
 AVERAGED = 16  # so many weighings, the last ones most, make what is typical
 CHANGE = 1 / 16  # of what is resident: after less there is nothing to be weighed
 
@@ -46,6 +47,7 @@ class Purse:
         self._typical = WORKER_BYTES  # what a worker takes that has not been weighed
         self._waiting = 0
         self._looked_at = 0.0
+        self._relieved_at = 0.0
         self._to_weigh: deque[ManagedWorker] = deque()
 
     def take(self, worker: ManagedWorker) -> None:
@@ -142,14 +144,19 @@ class Purse:
             worker.is_to_weigh = True
             self._to_weigh.append(worker)
 
-    def weigh_next(self) -> None:
-        """Weigh one worker; to be called now and then."""
-        if not self._to_weigh:
-            return
-        worker = self._to_weigh.popleft()
-        worker.is_to_weigh = False
-        if worker not in self._taken:
-            return
+    def look(self) -> None:
+        """Weigh the next worker, and now and then see whether all have become too heavy; to be called at each tick."""
+        while self._to_weigh:
+            worker = self._to_weigh.popleft()
+            worker.is_to_weigh = False
+            if worker in self._taken:
+                self._weigh(worker)
+                break
+        if self._loop.time() >= self._relieved_at + RELIEF_SECONDS:
+            self._relieved_at = self._loop.time()
+            self._relieve()
+
+    def _weigh(self, worker: ManagedWorker) -> None:
         resident = resident_of(worker.pid)
         if abs(resident - worker.resident) <= worker.resident * CHANGE:
             return
@@ -157,11 +164,14 @@ class Purse:
         self._typical += (worker.memory - self._typical) // AVERAGED
         if worker.site in self._sites:
             self._sites[worker.site].memory = worker.memory
+
+    def _relieve(self) -> None:
+        """Workers have grown, or were owed: one that is at rest leaves when all together are beyond the budget."""
         usage = self.usage()
-        if usage.memory > self.budget.memory:
+        if usage.memory > self.budget.memory or usage.workers > self.budget.workers:
             held, counts, minima = self._held()
             spare = [one for one in held if counts[one.site] > minima[one.site]]
-            if one := excess(self.budget, usage, spare, self._loop.time()):
+            if one := excess(spare, self._loop.time()):
                 self._ask_to_leave(one)
 
     def view(self, minimum: int) -> BudgetView:

@@ -62,7 +62,7 @@ class LoadMeter:
             managed = self._sites.get(name)
             if managed is not None:
                 self._look(managed)
-        self._purse.weigh_next()
+        self._purse.look()
         self._ticker = self._loop.call_later(TICK, self._tick) if self._awake else None
 
     def _look(self, managed: ManagedSite) -> None:
