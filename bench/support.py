@@ -42,6 +42,16 @@ def process(command: Sequence[str], **options: object) -> Iterator[subprocess.Po
             child.wait()
 
 
+def front_options(port: int, folder: Path) -> FrontOptions:
+    """The front's options as Hostel has them by default, for a front of the scenario's own that works in ``folder``."""
+    is_root = os.geteuid() == 0
+    return FrontOptions(
+        listen=(f"127.0.0.1:{port}",), listen_tls=(), trusted_proxy=(), version=find_binary().version, has_http3=False,
+        cache_dir=str(folder / "tmp"), cache_size=2**20, log_dir=str(folder / "log"), user="nobody" if is_root else "",
+        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, body=2**27, request=300,
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def front_for(host: str, target: str) -> Iterator[int]:
     """Hostel's own front configuration with one site, whose requests go to ``target``; its port.
@@ -56,12 +66,7 @@ def front_for(host: str, target: str) -> Iterator[int]:
     (folder / "hosts" / host).symlink_to("../sites/one")
     (folder / "sites/one/log").symlink_to(folder / "log")
     (folder / "tmp").chmod(0o777)
-    is_root = os.geteuid() == 0
-    options = FrontOptions(
-        listen=(f"127.0.0.1:{port}",), listen_tls=(), trusted_proxy=(), version=binary.version, has_http3=False,
-        cache_dir=str(folder / "tmp"), cache_size=2**20, log_dir=str(folder / "log"), user="nobody" if is_root else "",
-        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, body=2**27, request=300,
-    )  # fmt: skip
+    options = front_options(port, folder)
     text = render(options)
     kind, _, address = target.partition(" ")
     if kind == "uwsgi":
@@ -81,11 +86,15 @@ def front_for(host: str, target: str) -> Iterator[int]:
 
 
 def requests_per_second(
-    port: int, host: str, path: str = "/", seconds: int = 4, connections: int = CONNECTIONS
+    port: int, host: str, path: str = "/", seconds: int = 4, connections: int = CONNECTIONS, script: str = ""
 ) -> float:
-    """What wrk gets with so many connections that stay open. Anything but 2xx and 3xx is an error here."""
+    """What wrk gets with connections that stay open. Anything but 2xx and 3xx is an error here.
+
+    ``script``: a file for wrk that makes the requests.
+    """
+    made = ["-s", script] if script else ["-H", f"Host: {host}"]
     result = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}{path}"],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *made, f"http://127.0.0.1:{port}{path}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     if "Non-2xx" in result.stdout or "Socket errors" in result.stdout:
