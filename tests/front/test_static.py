@@ -432,6 +432,6 @@ def test_roots_files_are_served_where_nobody_else_decides_what_they_are(make_ser
 def test_a_file_that_the_front_may_not_read_is_not_there(server: Server, tenant: Path) -> None:
     (tenant / "own.txt").chmod(0o600)
     try:
-        assert texts(server, "/own.txt") == ["404"]
+        wait_for(lambda: texts(server, "/own.txt") == ["404"], "what the front knows of the file to be out of date")
     finally:
         (tenant / "own.txt").chmod(0o644)

@@ -56,7 +56,7 @@ class FrontOptions:
     """What the configuration depends on: nothing of any site.
 
     ``listen`` are addresses as nginx writes them; ``user`` and ``group`` are empty when nginx runs unprivileged; sizes are
-    bytes, times seconds.
+    bytes, times seconds. Each process of nginx has so many ``connections``, and keeps so many ``logs`` open.
     """
 
     listen: tuple[str, ...]
@@ -69,6 +69,7 @@ class FrontOptions:
     group: str
     processes: int
     connections: int
+    logs: int
     body: int
     request: float
     cache_dir: str
@@ -118,6 +119,7 @@ def render(options: FrontOptions) -> str:
         "user": f"user {options.user} {options.group};" if options.user else "",
         "processes": str(options.processes),
         "connections": str(options.connections),
+        "logs": str(options.logs),
         "front_log": quote(f"{options.log_dir}/front.log"),
         "mime_types": read_text("mime.types"),
         "body": str(options.body),

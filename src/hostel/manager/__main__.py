@@ -39,7 +39,8 @@ from hostel.source.project import ProjectSource
 from hostel.wire import PROTOCOL_VARIABLE, Channel, Replace, Serving, protocol
 
 CERTIFICATE_SECONDS = 3.0  # at most, for the first look at certificates before the front starts
-MOST_CONNECTIONS = 32768  # of one of the front's processes; each takes up to two descriptors
+MOST_CONNECTIONS = 32768  # of one of the front's processes, with clients and with workers together
+MOST_LOGS = 16384  # that it keeps open
 
 
 def make_sources(text: str) -> list[Source]:
@@ -68,6 +69,7 @@ def front_sockets(link: SupervisorLink, options: ServerOptions, inheritance: Inh
 
 def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, binary: Binary) -> FrontOptions:
     """What the front's configuration is made from. ``front_ids``: its uid and gid, None unprivileged."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return FrontOptions(
         listen=options.listen,
         listen_tls=options.listen_tls,
@@ -78,7 +80,8 @@ def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, bin
         user=options.front_user if front_ids else "",
         group=grp.getgrgid(front_ids[1]).gr_name if front_ids else "",
         processes=os.cpu_count() or 1,
-        connections=min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2),
+        connections=min(MOST_CONNECTIONS, descriptors // 2),
+        logs=min(MOST_LOGS, descriptors // 4),
         body=options.body,
         request=options.request,
         cache_dir=options.cache_dir,

@@ -61,6 +61,7 @@ KILL_SECONDS = 5.0
 DEAF_SECONDS = 30  # a manager that leaves its channel full for so long is ended: the next one will read
 REMAINS_SECONDS = 10.0  # for what is left of a server whose supervisor was killed to end
 LOCK = "lock"
+DESCRIPTORS = 131072
 
 
 class Supervisor:
@@ -351,13 +352,21 @@ def sweep(run_dir: str) -> None:
         subprocess.run(["rm", "-rf", "--", *paths], check=False)
 
 
+def raise_descriptor_limit() -> None:
+    """Have as many descriptors as may be: a listening socket for each site, a connection for each visitor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (max(hard, DESCRIPTORS), hard):  # root may have more than it was given
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            break
+
+
 def main() -> int:
     run_dir, separator, *command = sys.argv[1:]
     assert separator == "--"
     try:
         descriptor = lock(run_dir)
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        raise_descriptor_limit()
         sweep(run_dir)  # an earlier server may have been killed
         status = Supervisor(command, descriptor).run()
         sweep(run_dir)
