@@ -11,7 +11,7 @@ from hostel.front.nginx import FrontOptions, render, tls_port
 
 OPTIONS = FrontOptions(
     listen=("0.0.0.0:80",), listen_tls=("0.0.0.0:443", "[::]:443"), trusted_proxy=(), version=(1, 31, 0), has_http3=False,
-    log_dir="/var/log/hostel", user="front", group="front", processes=2, connections=1000, body=2**20, request=60.0,
+    log_dir="/var/log/hostel", user="front", group="front", processes=2, connections=1000, logs=64, body=2**20, request=60.0,
     cache_dir="/cache", cache_size=2**30,
 )  # fmt: skip
 
