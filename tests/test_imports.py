@@ -15,7 +15,13 @@ MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SOURCE / "hostel").rglob("*.py"))
 }
-VALUES = ("hostel.errors", "hostel.options.site", "hostel.options.fields", "hostel.options.declaration")
+VALUES = (
+    "hostel.errors",
+    "hostel.options.guard",
+    "hostel.options.site",
+    "hostel.options.fields",
+    "hostel.options.declaration",
+)
 # What computes and does not act: no file, no process, no clock.
 PURE = {
     "hostel.machine": ("hostel.machine", *VALUES),
@@ -48,7 +54,8 @@ ACTING = {
 }  # fmt: skip
 # What runs as root, or inside the interpreters of sites: the standard library and each other.
 SMALL = ("hostel.errors", "hostel.wire", "hostel.protocol", "hostel.worker", "hostel.zygote", "hostel.supervisor",
-         "hostel.sandbox.operations", "hostel.sandbox.syscalls")  # fmt: skip
+         "hostel.sandbox.files", "hostel.sandbox.landlock", "hostel.sandbox.operations", "hostel.sandbox.seccomp",
+         "hostel.sandbox.syscalls", "hostel.sandbox.warden")  # fmt: skip
 INSIDE_SITES = tuple(name for name in SMALL if name != "hostel.supervisor")
 FROM_THE_SITE = {"uvicorn", "uvicorn.server"}  # of the site's environment, when its application is ASGI
 

@@ -51,20 +51,30 @@ class Forget(NamedTuple):
 class Spawn(NamedTuple):
     """Start a program with the attached descriptors.
 
-    ``{0}``, ``{1}`` … in ``argv`` and in the values of ``environment`` become the numbers of the attached descriptors.
-    ``identity`` is empty, or ``[uid, gid, group, ...]``: whom to become before the program is executed. With
+    ``{0}``, ``{1}`` … in ``argv`` and in the values of ``environment`` become the numbers of the attached descriptors. With
     ``has_output`` the last descriptor is not for its use, but becomes its standard output and error: a tenant's program
     must not hold the terminal of who started the server. ``at_death`` is the signal that it gets when the supervisor
-    dies; 0 for a program that notices by itself.
+    dies; 0 for a program that notices by itself. ``operations`` is the sandbox plan that is carried out before the program is
+    executed. With ``has_room`` the first descriptor is not for its use either, but the warden's whose namespaces the plan
+    enters; with ``joins_processes`` the program is born in its namespace for processes.
     """
 
     name: str
     argv: Tuple[str, ...]
     environment: Dict[str, str]
     directory: str
-    identity: Tuple[int, ...]
     has_output: bool
     at_death: int = 0
+    operations: Tuple[List[Any], ...] = ()
+    has_room: bool = False
+    joins_processes: bool = False
+
+
+class MakeRoom(NamedTuple):
+    """Fork the warden of new namespaces, which ``operations`` arrange. Attached: the pipe where it says ``ready``, or why not."""
+
+    name: str
+    operations: Tuple[List[Any], ...]
 
 
 class Signal(NamedTuple):
@@ -135,7 +145,8 @@ class Preload(NamedTuple):
 
 
 class StartWorker(NamedTuple):
-    """Fork a worker. Attached: listening socket, control channel, log pipe, scoreboard, and the HTTP socket if known.
+    """Fork a worker. Attached: listening socket, control channel, log pipe, scoreboard, with ``has_http`` the HTTP socket, and
+    with ``has_room`` the warden's pidfd; with ``joins_processes`` the worker is born in its namespace for processes.
 
     ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for
     the worker that answers a failed site's queue, empty, with the answer in ``page``. ``body`` is the most bytes of a request's
@@ -157,6 +168,9 @@ class StartWorker(NamedTuple):
     drain: float
     lent_packages: str
     page: str
+    has_http: bool = False
+    has_room: bool = False
+    joins_processes: bool = False
     body: int = 0
     idle_ignore: Tuple[str, ...] = ()
 
@@ -253,7 +267,7 @@ class Drain(NamedTuple):
 
 
 MESSAGES: Tuple[Type[Any], ...] = (
-    Keep, Note, Forget, Spawn, Signal, Serving, Replace,
+    Keep, Note, Forget, Spawn, MakeRoom, Signal, Serving, Replace,
     Kept, Running, Spawned, SpawnFailed, Exited, Stop, Upgrade,
     Preload, StartWorker, KillWorker,
     Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from hostel.options import site as options
+from hostel.options.guard import GuardOptions
 from hostel.options.site import (
     ENV_BYTES,
     FILE_BYTES,
@@ -72,6 +73,7 @@ def test_the_least_file_has_all_defaults() -> None:
         name="blog", file=FILE, app="mysite.wsgi:application", interface="auto", domains=("blog.localhost",),
         directory="/srv/sites", environment=None, user=None, reload_on=(), static=(), errors=(), env=(), workers=WorkerOptions(),
         limits=LimitOptions(),
+        guard=GuardOptions(),
     )  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def test_every_option_is_taken() -> None:
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60, ("/health", "/ping/")),
         limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
-        cache=CacheOptions(True, 2**30, ("theme", "a.b-c_D")),
+        cache=CacheOptions(True, 2**30, ("theme", "a.b-c_D")), guard=GuardOptions(),
         mount=(("/a b/c", "other"), ("/shop", "shop")), mounted_by=("portal",),
         tls=TlsOptions("/srv/sites/tls/blog.pem", "/etc/blog.key", True, 86400, True),
     )  # fmt: skip
@@ -443,7 +445,13 @@ def test_the_file_s_name_has_to_be_a_site_s_name(name: str) -> None:
 
 # --- the declaration -------------------------------------------------------------------------------------------------
 
-TABLES = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions, "cache": CacheOptions}
+TABLES = {
+    "tls": TlsOptions,
+    "workers": WorkerOptions,
+    "limits": LimitOptions,
+    "cache": CacheOptions,
+    "guard": GuardOptions,
+}
 
 
 def test_every_option_has_a_sentence() -> None:

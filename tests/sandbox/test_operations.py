@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import pwd
 import resource
 import signal
+import socket
+import struct
+import subprocess
+import termios
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +21,18 @@ from typing import Any
 import pytest
 
 from hostel.errors import HostError
-from hostel.sandbox import operations, syscalls
+from hostel.sandbox import operations, seccomp, syscalls
+from hostel.sandbox.abilities import find_abilities
 from hostel.sandbox.identity import find_identity
-from hostel.sandbox.plan import make_plan
+from hostel.sandbox.plan import Operation, Places, Wishes, make_sandbox
 
 NOBODY = pwd.getpwnam("nobody")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def plan_for(directory: str) -> list[Operation]:
+    """What a worker of user nobody becomes at level user."""
+    return list(make_sandbox(find_identity("nobody"), Places(directory), Wishes("user"), find_abilities()).worker)
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -162,6 +174,113 @@ def test_no_new_privs() -> None:
 
 
 @needs_root
+def test_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> Any:
+        operations.run([("drop_bounding_set",), ("clear_capabilities",)])
+        return status_of("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+    if os.geteuid() == 0:
+        assert in_child(work) == ["0000000000000000"] * 5
+    monkeypatch.setattr(syscalls, "clear_capabilities", lambda: None)
+    monkeypatch.setattr(syscalls, "capabilities", lambda: (0, 1, 0))
+    with pytest.raises(HostError, match="it would keep capabilities"):
+        operations.run([("clear_capabilities",)])
+
+
+def test_refused_system_calls() -> None:
+    """A call of each kind, with arguments for which an unguarded process would get another answer."""
+
+    def work() -> Any:
+        libc = ctypes.CDLL(None, use_errno=True)
+        numbers = seccomp.REFUSED[os.uname().machine]
+
+        def answer(number: int, *arguments: int) -> int:
+            libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+            return ctypes.get_errno()
+
+        operations.run([("set_no_new_privs",), ("refuse_system_calls",)])
+        terminal, _ = os.openpty()
+        results = {name: answer(number, -1, -1, -1, -1) for name, number in numbers.items()}
+        return [
+            {name for name, number in results.items() if number != errno.EPERM} == set(),
+            answer(435, 0, 0) == errno.ENOSYS,  # clone3
+            answer({"x86_64": 56, "aarch64": 220}[os.uname().machine], syscalls.CLONE_NEWNS, 0) == errno.EPERM,
+            answer({"x86_64": 16, "aarch64": 29}[os.uname().machine], terminal, termios.TIOCSTI, 0) == errno.EPERM,
+            subprocess.run(["true"], check=True).returncode,
+            os.getppid() > 0,
+        ]
+
+    assert in_child(work) == [True, True, True, True, 0, True]
+
+
+@pytest.mark.parametrize("machine", seccomp.REFUSED)
+def test_the_program_of_refused_system_calls_goes_nowhere_else(machine: str) -> None:
+    """Each jump is forwards, fits into its byte, and lands inside."""
+    program = seccomp.make_program(machine)
+    lines = list(struct.iter_unpack("HBBI", program))
+    assert len(lines) <= 4096
+    for at, (code, yes, no, _) in enumerate(lines):
+        if code & 7 == 5:
+            assert at + 1 + max(yes, no) < len(lines)
+    assert [code for code, *_ in lines[-3:]] == [6, 6, 6]
+
+
+@pytest.mark.skipif(syscalls.landlock_version() < 3, reason="needs Landlock")
+def test_confined_writing(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "other" / "file").write_text("as it was")
+
+    def attempt(work: Callable[[], object]) -> str:
+        try:
+            work()
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+        return "done"
+
+    def work() -> Any:
+        own, other = tmp_path / "own", tmp_path / "other"
+        operations.run([("set_no_new_privs",), ("confine", [str(own)], True, syscalls.landlock_version())])
+        return [
+            attempt(lambda: (own / "a").write_text("")), attempt(lambda: (own / "folder").mkdir()),
+            attempt(lambda: (own / "a").rename(own / "folder" / "b")), attempt(lambda: Path("/dev/null").write_text("x")),
+            attempt(lambda: (other / "file").read_text()), attempt(lambda: (other / "file").write_text("")),
+            attempt(lambda: os.truncate(other / "file", 0)), attempt(lambda: (other / "new").mkdir()),
+            attempt(lambda: (other / "file").unlink()), attempt(lambda: (own / "folder" / "b").rename(other / "b")),
+        ]  # fmt: skip
+
+    assert in_child(work) == ["done"] * 5 + ["EACCES"] * 5
+    assert (tmp_path / "other" / "file").read_text() == "as it was"
+
+
+@pytest.mark.skipif(syscalls.landlock_version() < 6, reason="needs a newer Landlock")
+def test_confined_reach() -> None:
+    """Neither signals nor abstract sockets lead out; to itself and its children a process can send signals."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(f"\0hostel-test-{os.getpid()}")
+        listener.listen()
+        parent = os.getpid()
+
+        def work() -> Any:
+            operations.run([("set_no_new_privs",), ("confine", [], False, syscalls.landlock_version())])
+            refused = []
+            attempts: list[Callable[[], None]] = [
+                lambda: os.kill(parent, 0),
+                lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(listener.getsockname()),
+            ]
+            for attempt in attempts:
+                try:
+                    attempt()
+                except PermissionError:
+                    refused.append(True)
+            os.kill(os.getpid(), 0)
+            child = subprocess.Popen(["sleep", "100"])
+            child.kill()
+            return refused, child.wait()
+
+        assert in_child(work) == [[True, True], -signal.SIGKILL]
+
+
 def test_dumpable_after_the_change_of_user() -> None:
     def work() -> Any:
         os.setresuid(65534, 65534, 65534)
@@ -194,7 +313,7 @@ def test_directory(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_directory_is_entered_as_the_site_s_user(tmp_path: Path) -> None:
-    plan = make_plan(find_identity("nobody"), str(tmp_path), is_root=True)
+    plan = plan_for(str(tmp_path))
     tmp_path.chmod(0o700)
     (said, _) = refusal(plan)
     assert said == f"cannot enter the directory {tmp_path}: Permission denied"
@@ -203,9 +322,14 @@ def test_a_directory_is_entered_as_the_site_s_user(tmp_path: Path) -> None:
 @needs_root
 def test_a_whole_plan() -> None:
     def work() -> Any:
-        operations.run([tuple(operation) for operation in json.loads(json.dumps(make_plan(nobody, "/", is_root=True)))])
-        return [*status_of("Uid", "Gid", "NoNewPrivs", "CapEff"), os.getcwd(), os.umask(0), os.getsid(0) == os.getpid()]
+        operations.run([tuple(operation) for operation in json.loads(json.dumps(plan_for("/")))])
+        return [
+            *status_of("Uid", "Gid", "NoNewPrivs", "CapEff", "CapBnd", "Seccomp"),
+            os.getcwd(),
+            os.umask(0),
+            os.getsid(0) == os.getpid(),
+        ]
 
     nobody = find_identity("nobody")
     uid, gid = ("\t".join([str(number)] * 4) for number in (nobody.uid, nobody.gid))
-    assert in_child(work) == [uid, gid, "1", "0000000000000000", "/", 0o022, True]
+    assert in_child(work) == [uid, gid, "1", "0000000000000000", "0000000000000000", "2", "/", 0o022, True]

@@ -1,55 +1,171 @@
-"""The plan of what a worker becomes, printed."""
+"""The plan of what a worker becomes, printed, and the guards that it is good for, in words."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.operations import OPERATIONS
-from hostel.sandbox.plan import make_plan
+from hostel.sandbox.plan import LEVELS, Abilities, Operation, Places, Sandbox, Wishes, make_sandbox
 
 BLOG = Identity(1234, 2345, (2345, 3456), "blog", "/home/blog")
+ALL = Abilities(is_root=True, has_namespaces=True, has_seccomp=True, landlock=7)
+ORDINARY = Abilities(is_root=False, has_namespaces=False, has_seccomp=True, landlock=7)
+OLD = Abilities(is_root=True, has_namespaces=False, has_seccomp=False, landlock=0)
+PLACES = Places("/srv/blog", ("/srv/blog",), ("/usr/lib/python3",), ("/home",), 2**20)
 
 
-def printed(identity: Identity | None, *, is_root: bool) -> list[str]:
-    return [json.dumps(operation) for operation in make_plan(identity, "/srv/blog", is_root=is_root)]
+def make(level: str = "full", abilities: Abilities = ALL, *, has_own_zygote: bool = False, **switches: bool) -> Sandbox:
+    identity = BLOG if abilities.is_root else None
+    return make_sandbox(identity, PLACES, Wishes(level, **switches), abilities, has_own_zygote=has_own_zygote)
 
 
-def test_started_by_root() -> None:
-    assert printed(BLOG, is_root=True) == [
+def printed(operations: tuple[Operation, ...]) -> list[str]:
+    return [json.dumps(operation) for operation in operations]
+
+
+def test_a_worker_with_all_guards() -> None:
+    assert printed(make().worker) == [
         '["reset_signals"]',
         '["become_leader"]',
-        '["set_groups", [2345, 3456]]',  # while it still may
+        '["enter_room", ["ipc", "uts"]]',  # while it still may
+        '["drop_bounding_set"]',
+        '["set_groups", [2345, 3456]]',
         '["set_gid", 2345]',
         '["set_uid", 1234]',
         '["refuse_root"]',
+        '["clear_capabilities"]',
         '["set_no_new_privs"]',
         '["set_dumpable"]',  # after the change of user, which takes it away
         '["set_limit", "core", 0, 0]',
         '["set_umask", 18]',
         '["enter_directory", "/srv/blog"]',  # as the site's user: root could enter any
+        '["confine", ["/srv/blog"], false, 7]',
+        '["refuse_system_calls"]',  # last: what comes before may need them
     ]
 
 
-@pytest.mark.parametrize("identity", [None, BLOG])
-def test_started_by_an_ordinary_user_or_from_a_zygote_of_the_tenant(identity: Identity | None) -> None:
-    assert printed(identity, is_root=False) == [
+def test_a_room_with_all_guards() -> None:
+    assert printed(make().room) == [
         '["reset_signals"]',
-        '["become_leader"]',
+        '["make_room", ["ipc", "uts"]]',
+        '["arrange_files", ["/srv/blog"], ["/usr/lib/python3"], ["/home"], 1048576]',
+        '["mount_proc"]',  # later than arrange_files, which makes all that is there read-only
+        '["drop_bounding_set"]',
+        '["clear_capabilities"]',
         '["set_no_new_privs"]',
-        '["set_dumpable"]',
-        '["set_limit", "core", 0, 0]',
-        '["set_umask", 18]',
-        '["enter_directory", "/srv/blog"]',
     ]
+
+
+def test_a_tenants_zygote_has_all_guards_before_it_executes_anything() -> None:
+    sandbox = make(has_own_zygote=True)
+    assert sandbox.zygote == tuple(
+        operation
+        for operation in make().worker
+        if operation[0]
+        not in ("reset_signals", "become_leader", "set_dumpable", "set_limit", "set_umask", "enter_directory")
+    )
+    assert [name for name, *_ in sandbox.worker] == [
+        "reset_signals", "become_leader", "set_dumpable", "set_limit", "set_umask", "enter_directory"
+    ]  # fmt: skip
+    assert sandbox.room == make().room
+
+
+def test_level_user() -> None:
+    assert make("user").room == ()
+    assert [name for name, *_ in make("user").worker] == [
+        name for name, *_ in make().worker if name != "enter_room"
+    ]  # fmt: skip
+
+
+def test_level_none_is_still_another_user() -> None:
+    names = [name for name, *_ in make("none").worker]
+    assert names == [
+        "reset_signals", "become_leader", "set_groups", "set_gid", "set_uid", "refuse_root", "clear_capabilities", "set_dumpable",
+        "set_limit", "set_umask", "enter_directory",
+    ]  # fmt: skip
+    assert make("none").room == ()
+
+
+@pytest.mark.parametrize(
+    ("level", "names"),
+    [
+        ("full", ["set_no_new_privs", "set_dumpable", "set_limit", "set_umask", "enter_directory", "confine",
+                  "refuse_system_calls"]),
+        ("none", ["set_dumpable", "set_limit", "set_umask", "enter_directory"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("has_own_zygote", [False, True])
+def test_started_by_an_ordinary_user(level: str, names: list[str], has_own_zygote: bool) -> None:
+    sandbox = make(level, ORDINARY, has_own_zygote=has_own_zygote)
+    assert [name for name, *_ in sandbox.worker] == ["reset_signals", "become_leader", *names]
+    assert (sandbox.room, sandbox.zygote) == ((), ())
+    if level == "full":
+        assert ("confine", ["/srv/blog"], True, 7) in sandbox.worker
+
+
+@pytest.mark.parametrize(
+    ("switch", "gone"),
+    [
+        ("files", {"arrange_files"}), ("processes", {"mount_proc"}), ("ipc", set()),
+        ("system_calls", {"refuse_system_calls"}),
+        ("privileges", {"set_no_new_privs", "drop_bounding_set", "confine", "refuse_system_calls"}),
+    ],
+)  # fmt: skip
+def test_each_guard_can_be_switched_off(switch: str, gone: set[str]) -> None:
+    wishes = Wishes("full")
+    object.__setattr__(wishes, switch, False)
+    sandbox = make_sandbox(BLOG, PLACES, wishes, ALL)
+    has = {name for name, *_ in sandbox.worker} | {name for name, *_ in sandbox.room if name not in WARDENS_OWN}
+    assert {name for name, *_ in (*make().worker, *make().room)} - has == gone
+    assert not sandbox.has(switch.replace("_", " "))
+    assert ("enter_room", []) in sandbox.worker if switch == "ipc" else ("enter_room", ["ipc", "uts"]) in sandbox.worker
+
+
+WARDENS_OWN = {"drop_bounding_set", "clear_capabilities", "set_no_new_privs"}  # it has them whatever the site wants
+
+
+def test_without_any_namespace_there_is_no_room() -> None:
+    assert make(files=False, processes=False, ipc=False).room == ()
+
+
+def test_an_old_machine_does_what_it_can_and_says_the_rest() -> None:
+    sandbox = make("full", OLD)
+    assert {guard.name: guard.text for guard in sandbox.guards if not guard.is_on} == {
+        "system calls": "needs seccomp, on x86-64 or ARM64",
+        "reach": "needs Linux 6.12 with Landlock",
+        "files": "needs Linux 5.12, and the right to make namespaces",
+        "processes": "needs Linux 5.12, and the right to make namespaces",
+        "ipc": "needs Linux 5.12, and the right to make namespaces",
+        "network": "it can connect to whatever this machine can: services on 127.0.0.1 need passwords of their own",
+    }
+    assert sandbox.room == ()
+
+
+def test_an_older_landlock_confines_files_only() -> None:
+    ordinary = make("full", replace(ORDINARY, landlock=3))
+    assert ordinary.has("files") and not ordinary.has("reach")
+    assert ("confine", ["/srv/blog"], True, 3) in ordinary.worker
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("abilities", [ALL, ORDINARY, OLD])
+def test_every_guard_says_something_and_what_is_off_is_not_done(level: str, abilities: Abilities) -> None:
+    sandbox = make(level, abilities)
+    assert all(guard.text for guard in sandbox.guards)
+    names = {name for name, *_ in (*sandbox.worker, *sandbox.room)}
+    for guard, operation in (
+        ("privileges", "set_no_new_privs"),
+        ("system calls", "refuse_system_calls"),
+        ("user", "set_uid"),
+    ):
+        assert sandbox.has(guard) == (operation in {name for name, *_ in sandbox.worker}), guard
+    assert names <= set(OPERATIONS)
 
 
 def test_root_needs_to_know_whom_to_become() -> None:
     with pytest.raises(AssertionError):
-        make_plan(None, "/srv/blog", is_root=True)
-
-
-def test_every_planned_operation_can_be_done() -> None:
-    assert {name for name, *_ in make_plan(BLOG, "/", is_root=True)} <= set(OPERATIONS)
+        make_sandbox(None, PLACES, Wishes("full"), ALL)

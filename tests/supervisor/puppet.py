@@ -73,7 +73,7 @@ def main() -> None:
                 elif order["do"] == "talk without listening":
                     say("done")
                     while True:
-                        channel.send(Spawn("chatter", ("true",), {}, "/", (), has_output=False))
+                        channel.send(Spawn("chatter", ("true",), {}, "/", has_output=False))
                 say("done")
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,9 @@ class Puppet:
     def keep(self, *names: str, contents: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> None:
         self.do("keep", names=names, contents=contents or names, notes=notes or [""] * len(names))
 
-    def spawn(self, name: str, *argv: str, identity: tuple[int, ...] = (), at_death: int = 0) -> int:
+    def spawn(self, name: str, *argv: str, become: Sequence[Any] = (), at_death: int = 0) -> int:
         """The pid of a new program."""
-        self.send("Spawn", name, argv, {"PATH": os.environ["PATH"]}, "/", identity, False, at_death)
+        self.send("Spawn", name, argv, {"PATH": os.environ["PATH"]}, "/", False, at_death, become, False, False)
         kind, found, pid = self.expect("Spawned", "SpawnFailed")
         assert kind == "Spawned" and found == name, pid
         return int(pid)
@@ -199,15 +199,17 @@ def test_the_end_of_an_orphan_is_reported_without_a_name(stage: Stage) -> None:
 def test_a_program_that_cannot_be_started_is_reported(stage: Stage) -> None:
     _, puppet = stage.serve()
     for message in (
-        ["Spawn", "nothing", ["/no/such/program"], {}, "/", [], False, 0],
-        ["Spawn", "nothing", ["true"], {"PATH": "/usr/bin:/bin"}, "/no/such/folder", [], False, 0],
-        ["Spawn", "nothing", ["nul\0"], {}, "/", [], False, 0],
-        ["Spawn", "nothing", [], {}, "/", [], False, 0],
+        ["Spawn", "nothing", ["/no/such/program"], {}, "/", False, 0, [], False, False],
+        ["Spawn", "nothing", ["true"], {"PATH": "/usr/bin:/bin"}, "/no/such/folder", False, 0, [], False, False],
+        ["Spawn", "nothing", ["nul\0"], {}, "/", False, 0, [], False, False],
+        ["Spawn", "nothing", [], {}, "/", False, 0, [], False, False],
     ):
         puppet.send(*message)
         kind, name, reason = puppet.expect("Spawned", "SpawnFailed")
         assert (kind, name) == ("SpawnFailed", "nothing")
         assert reason
+    puppet.send("Spawn", "nothing", ["true"], {}, "/", False, 0, [["set_gid", -2]], False, False)
+    assert puppet.expect("Spawned", "SpawnFailed")[0] == "SpawnFailed"  # it is not what it should be: not executed
     puppet.spawn("something", "true")
 
 
@@ -217,7 +219,8 @@ def test_a_program_becomes_whom_it_is_to_be(stage: Stage) -> None:
     place = stage.folder / "open"
     place.mkdir()
     place.chmod(0o777)
-    puppet.spawn("other", "sh", "-c", f"id -u > {place}/id; id -G >> {place}/id", identity=(12345, 12346, 12346, 12347))
+    become = [["set_groups", [12346, 12347]], ["set_gid", 12346], ["set_uid", 12345]]
+    puppet.spawn("other", "sh", "-c", f"id -u > {place}/id; id -G >> {place}/id", become=become)
     puppet.expect("Exited")
     assert (place / "id").read_text().split() == ["12345", "12346", "12347"]
 
@@ -237,9 +240,11 @@ def test_a_program_gets_its_descriptors_its_environment_and_nothing_else(stage: 
         [sys.executable, "-I", "-c", code, "{1}", "x{0}"],
         {"FD": "{0}", "LC_ALL": "C.UTF-8"},
         "/",
-        [],
         False,
         0,
+        [],
+        False,
+        False,
     ]
     puppet.send(*message, descriptors=(0, 0))
     puppet.expect("Exited")

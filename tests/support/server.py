@@ -82,11 +82,13 @@ class Answer:
 class Server:
     """A Hostel with a folder of site files (``sites``) and a folder for projects (``projects``).
 
-    ``user``: the ordinary user to run as, when the tests run as root; empty for the same user as the tests.
+    ``user``: the ordinary user to run as, when the tests run as root; empty for the same user as the tests. ``guard``: the
+    level of the sites' guards; at ``full`` sites see other process ids than the tests do.
     """
 
     folder: Path
     user: str = ""
+    guard: str = "user"
     nginx: str = ""
     arguments: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
@@ -145,7 +147,8 @@ class Server:
         command = [
             self.python, "-m", "hostel", "serve", *(self.paths or (str(self.sites),)),
             "--listen", f"127.0.0.1:{self.port}", "--run-dir", str(self.run_dir),
-            "--state-dir", str(self.state_dir), "--log-dir", str(self.log_dir), *self.arguments,
+            "--state-dir", str(self.state_dir), "--log-dir", str(self.log_dir), "--guard", self.guard,
+            *self.arguments,
         ]  # fmt: skip
         if self.nginx:
             command += ["--nginx", self.nginx]

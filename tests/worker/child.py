@@ -24,8 +24,9 @@ def main() -> int:
     from hostel.worker.main import Worker
     from hostel.zygote.descriptors import arrange_descriptors
 
-    arrange_descriptors(descriptors)
-    return Worker(StartWorker(**fields), has_http=len(descriptors) == 5).run()
+    has_http = len(descriptors) == 5
+    arrange_descriptors(descriptors, has_http=has_http)
+    return Worker(StartWorker(**fields, has_http=has_http)).run()
 
 
 if __name__ == "__main__":

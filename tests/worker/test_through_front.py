@@ -175,7 +175,8 @@ ASGI = """
 def large_file(front_server: Server) -> bytes:
     """20 MB in a file that sites can read."""
     content = os.urandom(1_000_000) * 20
-    path = front_server.folder / "large"
+    path = front_server.projects / "wsgi" / "large"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     path.chmod(0o644)
     return content
@@ -184,7 +185,7 @@ def large_file(front_server: Server) -> bytes:
 @pytest.fixture(scope="module")
 def wsgi(front_server: Server) -> str:
     """The name of a WSGI site, one process with four threads."""
-    env = {"LARGE_FILE": str(front_server.folder / "large")}
+    env = {"LARGE_FILE": str(front_server.projects / "wsgi" / "large")}
     front_server.site("wsgi", WSGI, workers={"max": 1, "threads": 4}, env=env)
     wait_for(lambda: front_server.state("wsgi") == "cold")
     return "wsgi"

@@ -145,6 +145,7 @@ class ZygoteProcess:
             "site": "site", "worker": number, "generation": 1, "application": "app:application", "interface": "auto",
             "directory": str(folder), "environment": {"PATH": "/usr/bin:/bin"}, "operations": (["reset_signals"],),
             "threads": 1, "processes": 1, "queue": 5.0, "request": 60.0, "drain": 30.0, "lent_packages": "", "page": "",
+            "has_http": count == 5,
         } | more  # fmt: skip
         self.channel.send(StartWorker(**fields), given[:count])
         theirs.close()

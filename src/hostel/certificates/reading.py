@@ -22,7 +22,7 @@ from hostel.errors import HostError, PeerError
 from hostel.options.fields import plain
 from hostel.sandbox import operations
 from hostel.sandbox.identity import Identity
-from hostel.sandbox.plan import make_plan
+from hostel.sandbox.plan import make_helper_plan
 
 FILE_BYTES = 128 * 1024
 ANSWER_BYTES = 4 * 2**20
@@ -42,7 +42,7 @@ _NAME = re.compile(r"(?:\*\.)?[a-z0-9_-][a-z0-9_.-]{0,252}")
 
 def make_question(identity: Identity | None, files: Sequence[Files]) -> bytes:
     """The program's standard input; ``identity`` is whom it has to become, None to stay who it is."""
-    plan = make_plan(identity, "/", is_root=True) if identity else []
+    plan = make_helper_plan(identity) if identity else []
     return json.dumps({"operations": plan, "files": files}).encode()
 
 

@@ -39,6 +39,8 @@ METAVARS = {
     "trusted_proxy": "NETWORK",
     "certificates": "DIR",
     "nginx": "BINARY",
+    "guard": "LEVEL",
+    "hide": "DIR",
     "time": "TIME",
     "size": "SIZE",
     "number": "N",

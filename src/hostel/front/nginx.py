@@ -169,6 +169,7 @@ def render(options: FrontOptions) -> str:
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
     values["cache"] = fill(read_text("cache.conf").rstrip(), values)
+    values["answer"] = fill(read_text("answer.conf").rstrip(), values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
     before, server, after = re.split(r"(?ms)^(    server \{\n.*?^    \}\n)", read_text("nginx.conf"))
     servers = [fill(server, values | plain_server(options))]

@@ -34,6 +34,9 @@ def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
         else:
             runner.surroundings.tree.discard_site(name)
     _adopt_routes(runner)
+    for name, pid in inheritance.running.items():
+        if name.startswith("room/"):
+            runner.workers.rooms.adopt(name, pid)
     _adopt_zygotes(runner, inheritance)
     notes = _adopt_sockets(runner, inheritance)
     _adopt_workers(runner, inheritance)
@@ -50,6 +53,7 @@ def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
         if word == State.PAUSED.value:
             runner.dispatch(name, e.PauseOrdered(max(0.0, float(moment) - runner.loop.time())))
     runner.workers.zygotes.settle()
+    runner.workers.rooms.settle()
 
 
 def _adopt_routes(runner: Runner) -> None:
@@ -65,7 +69,9 @@ def _adopt_zygotes(runner: Runner, inheritance: Inheritance) -> None:
     for rest, descriptor, note in inheritance.below("zygote/"):
         name = f"zygote/{rest}"
         if name in inheritance.running:
-            runner.workers.zygotes.adopt(name, descriptor, note, inheritance.running[name])
+            runner.workers.zygotes.adopt(
+                name, descriptor, note, inheritance.running[name], runner.workers.rooms.by_name
+            )
         else:
             os.close(descriptor)
             runner.surroundings.link.forget(name)

@@ -84,7 +84,6 @@ class Front:
             command(self.binary, CONFIGURATION, self.log),
             environment,
             os.getcwd(),
-            (),
             has_output=False,
             at_death=signal.SIGTERM,
         )

@@ -34,9 +34,13 @@ class JanitorProcess:
     def _start(self) -> None:
         if self.is_wanted:
             command = (sys.executable, "-I", "-m", "hostel.front.janitor", self.options.cache_dir)
+            become: tuple[list[object], ...] = ()
+            if self.front_ids:
+                uid, gid = self.front_ids
+                become = (["set_groups", [gid]], ["set_gid", gid], ["set_uid", uid], ["set_no_new_privs"])
             order = Spawn(
                 NAME, (*command, str(self.options.cache_size)), {"PATH": "/usr/bin:/bin"}, os.getcwd(),
-                self.front_ids or (), has_output=False, at_death=signal.SIGTERM,
+                has_output=False, at_death=signal.SIGTERM, operations=become,
             )  # fmt: skip
             self.link.spawn(order)
 

@@ -14,6 +14,7 @@ from hostel.wire import (
     Forget,
     Keep,
     Kept,
+    MakeRoom,
     Note,
     Running,
     Signal,
@@ -98,7 +99,7 @@ class SupervisorLink:
         self.flush()
         self.send(Forget(names))
 
-    def spawn(self, order: Spawn, descriptors: Sequence[int] = ()) -> None:
+    def spawn(self, order: Spawn | MakeRoom, descriptors: Sequence[int] = ()) -> None:
         self.flush()
         self.send(order, descriptors)
 

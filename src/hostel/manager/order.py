@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 
 from hostel.errors import SiteError
 from hostel.options.check import find_obstacles
 from hostel.options.server import ServerOptions
 from hostel.options.site import Site
 from hostel.sandbox.identity import Identity
-from hostel.sandbox.plan import make_plan
+from hostel.sandbox.plan import Sandbox, make_helper_plan
+from hostel.sandbox.site import state_path
 from hostel.wire import StartWorker
 
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -19,7 +21,7 @@ SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 def state_directory(site: Site, options: ServerOptions, identity: Identity) -> str:
     """The site's own writable folder, made when it is missing. Raises ``SiteError`` when it is somebody else's."""
-    path = os.path.join(options.state_dir, "sites", site.name)
+    path = state_path(site, options)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -58,14 +60,19 @@ def make_environment(site: Site, state: str, identity: Identity, *, is_developme
     return {**variables, **dict(site.env)}
 
 
-def make_order(
-    site: Site, worker: int, generation: int, identity: Identity, options: ServerOptions, *, is_root: bool
-) -> StartWorker:
-    """The order for a worker of the site. Raises ``SiteError`` when the site's user cannot reach what it needs."""
+def prepare(site: Site, identity: Identity, options: ServerOptions) -> str:
+    """See that the site's user can reach what it needs; returns its state folder. Raises ``SiteError`` when it cannot."""
     if problems := find_obstacles(site, identity):
         raise SiteError(problems[0].reason, problems[0].remedy)
+    return state_directory(site, options, identity)
+
+
+def make_order(
+    site: Site, worker: int, generation: int, identity: Identity, options: ServerOptions, sandbox: Sandbox, state: str
+) -> StartWorker:
+    """The order for a worker of the site; ``state`` is what ``prepare`` has given."""
     assert site.app is not None
-    state = state_directory(site, options, identity)
+    has_room = bool(sandbox.room) and not sandbox.zygote
     return StartWorker(
         site=site.name,
         worker=worker,
@@ -74,7 +81,7 @@ def make_order(
         interface=site.interface,
         directory=site.directory,
         environment=make_environment(site, state, identity, is_development=options.reload),
-        operations=as_lists(make_plan(identity, site.directory, is_root=is_root)),
+        operations=as_lists(sandbox.worker),
         threads=site.workers.threads,
         processes=site.workers.max,
         queue=site.limits.queue,
@@ -84,10 +91,12 @@ def make_order(
         page="",
         body=site.limits.body or 0,
         idle_ignore=site.workers.idle_ignore,
+        has_room=has_room,
+        joins_processes=has_room and sandbox.has("processes"),
     )
 
 
-def make_away_order(site: Site, identity: Identity, page: str, *, is_root: bool) -> StartWorker:
+def make_away_order(site: Site, identity: Identity, page: str) -> StartWorker:
     """The order for the worker 0 that answers ``page`` to all who wait for a site that is closed."""
     return StartWorker(
         site=site.name,
@@ -97,7 +106,7 @@ def make_away_order(site: Site, identity: Identity, page: str, *, is_root: bool)
         interface="wsgi",
         directory="/",
         environment={"LANG": "C.UTF-8"},
-        operations=as_lists(make_plan(identity, "/", is_root=is_root)),
+        operations=as_lists(make_helper_plan(identity if os.geteuid() == 0 else None)),
         threads=1,
         processes=1,
         queue=3600.0,
@@ -108,7 +117,7 @@ def make_away_order(site: Site, identity: Identity, page: str, *, is_root: bool)
     )
 
 
-def as_lists(plan: list[tuple[object, ...]]) -> tuple[list[object], ...]:
+def as_lists(plan: Sequence[tuple[object, ...]]) -> tuple[list[object], ...]:
     return tuple(list(operation) for operation in plan)
 
 

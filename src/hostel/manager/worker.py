@@ -34,6 +34,7 @@ NOTED = (
     "phase",
     "pid",
     "ready_after",
+    "room",
     "slots",
     "uid",
 )
@@ -45,7 +46,7 @@ class ManagedWorker:
     __slots__ = (
         "attempts", "board", "case", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh",
         "journey", "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number",
-        "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "seen", "site", "slots", "uid", "used_at",
+        "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "room", "seen", "site", "slots", "uid", "used_at",
         "uses", "zygote",
     )  # fmt: skip
 
@@ -54,6 +55,7 @@ class ManagedWorker:
         self.number = number
         self.generation = generation
         self.zygote: Zygote | None = None
+        self.room = ""  # the name of the one it is in
         self.attempts = 0  # how often it was ordered
         self.slots = slots
         self.pid = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -30,12 +31,14 @@ from hostel.manager.budget import LOOK_SECONDS, Purse, Start
 from hostel.manager.deaths import Deaths, MemoryWatch
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
+from hostel.manager.rooms import Rooms
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.worker import ManagedWorker, sentence_of
-from hostel.manager.zygotes import Zygote, Zygotes
+from hostel.manager.zygotes import Cell, Zygote, Zygotes
 from hostel.options.check import identity_of
 from hostel.options.site import Site
-from hostel.sandbox import identity as identities
+from hostel.sandbox.abilities import find_abilities
+from hostel.sandbox.site import sandbox_of
 from hostel.wire import (
     Channel,
     Drain,
@@ -78,6 +81,8 @@ class Workers:
         self.loop = asyncio.get_running_loop()
         learned = LearnedModules(os.path.join(surroundings.options.state_dir, "learned"))
         self.zygotes = Zygotes(learned, surroundings.link, self._zygote_said)
+        self.rooms = Rooms(surroundings.link)
+        find_abilities()  # before anybody waits for it
         self.starts: deque[Start] = deque()  # those that wait for their turn, or for room on this machine
         self.starting: set[ManagedWorker] = set()
         self.purse = Purse(surroundings.options, sites, dispatch)
@@ -88,8 +93,7 @@ class Workers:
 
     def warm(self) -> None:
         """Have the zygote of Hostel's own environment ready before anybody asks for it."""
-        identity = identities.own_identity()
-        self.zygotes.find(None, identity)
+        self.zygotes.find(None)
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
@@ -113,14 +117,27 @@ class Workers:
             managed, worker, site = start
             self.starting.add(worker)
             self.loop.call_later(PLACE_SECONDS, self._end_start, worker)
-            try:
-                self._order(managed, worker, site)
-            except Exception as error:
-                reason, hint = str(error), getattr(error, "hint", "")
-                if not isinstance(error, (HostelError, OSError)):
-                    reason, hint = f"{type(error).__name__}: {error}", "this is a bug in Hostel, please report it"
-                    traceback.print_exc()
-                self._gone(managed, worker, worker.make_failure(reason, hint, sources=(site.file,)))
+            self._try_order(managed, worker, site)
+
+    def _try_order(self, managed: ManagedSite, worker: ManagedWorker, site: Site) -> None:
+        try:
+            self._order(managed, worker, site)
+        except Exception as error:
+            reason, hint = str(error), getattr(error, "hint", "")
+            if not isinstance(error, (HostelError, OSError)):
+                reason, hint = f"{type(error).__name__}: {error}", "this is a bug in Hostel, please report it"
+                traceback.print_exc()
+            self._gone(managed, worker, worker.make_failure(reason, hint, sources=(site.file,)))
+
+    def _room_answered(self, managed: ManagedSite, worker: ManagedWorker, site: Site, problem: str) -> None:
+        """The room that a worker has waited for is ready, or cannot be made."""
+        if managed.workers.get(worker.number) is not worker:
+            return  # called off meanwhile
+        if problem:
+            hint = 'guard.level = "user" in the site file does without'
+            self._gone(managed, worker, worker.make_failure(problem, hint))
+        else:
+            self._try_order(managed, worker, site)
 
     def _pump_later(self) -> None:
         """Somebody may give way soon, or become idle."""
@@ -136,14 +153,25 @@ class Workers:
         if page:  # this is not the site's code, and its user may be what is wrong with the site
             site = replace(site, user=None, environment=None)
         identity = identity_of(site, self.surroundings.options)
-        zygote = self.zygotes.find(site.environment, identity)
-        is_root = os.geteuid() == 0 and zygote.identity is None
+        room = None
         if page:
-            order = orders.make_away_order(site, identity, page, is_root=is_root)
+            zygote = self.zygotes.find(None)
+            order = orders.make_away_order(site, identity, page)
         else:
-            order = orders.make_order(
-                site, worker.number, worker.generation, identity, self.surroundings.options, is_root=is_root
-            )
+            options = self.surroundings.options
+            state = orders.prepare(site, identity, options)
+            sandbox = sandbox_of(site, identity, options)
+            if sandbox.room:
+                answer = functools.partial(self._room_answered, managed, worker, site)
+                room = self.rooms.find(site.name, sandbox.room, answer)
+                if room is None:
+                    return  # it is ordered when the room is ready
+                room.users.add(worker)
+                worker.room = room.name
+            cell = Cell(identity, sandbox.zygote, room, sandbox.has("processes")) if sandbox.zygote else None
+            zygote = self.zygotes.find(site.environment, cell)
+            order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
+        order = order._replace(has_http=managed.http >= 0)
         board = scoreboard.create(worker.slots)
         ours, theirs = Channel.pair()
         reader, writer = os.pipe()
@@ -163,7 +191,8 @@ class Workers:
                 self.surroundings.link.keep(name, descriptor, worker.note())
             self.surroundings.link.flush()
         try:
-            zygote.channel.send(order, [managed.listener, theirs.fileno(), writer, board, *managed.sockets[1:]])
+            descriptors = [managed.listener, theirs.fileno(), writer, board, *managed.sockets[1:]]
+            zygote.channel.send(order, [*descriptors, *([room.descriptor] if room and order.has_room else [])])
         except (BrokenPipeError, ConnectionResetError):
             self.loop.call_soon(self._lose, zygote, "it died")
         finally:
@@ -300,6 +329,7 @@ class Workers:
             self.loop.call_soon(self._pump)
         self._by_pid.pop(worker.pid, None)
         self._end_start(worker)
+        self.rooms.leave(worker.room, worker)
         zygote = worker.zygote
         if zygote is not None and (managed.name, worker.number) in zygote.orders:
             zygote.orders.discard((managed.name, worker.number))
@@ -465,7 +495,10 @@ class Workers:
         self.dispatch(managed.name, e.WorkerReady(worker.number, worker.is_asgi))
 
     def program_said(self, message: Any) -> None:
-        """The supervisor about a zygote, or about an orphan that may be one of our workers."""
+        """The supervisor about a zygote, a warden, or an orphan that may be one of our workers."""
+        if isinstance(message, (Spawned, SpawnFailed, Exited)) and message.name in self.rooms.by_name:
+            self.rooms.program_said(message)
+            return
         match message:
             case Spawned(name, pid) if name in self.zygotes.by_name:
                 self.zygotes.by_name[name].pid = pid

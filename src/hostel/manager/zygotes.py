@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,10 +27,10 @@ from hostel.errors import PeerError, SiteError
 from hostel.manager.learned import LearnedModules
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import LogReader, ServerLog
+from hostel.manager.rooms import Room
 from hostel.manager.upgrade import CODE
 from hostel.sandbox import identity as identities
 from hostel.sandbox.identity import Identity
-from hostel.sandbox.trust import is_trusted_environment
 from hostel.wire import Channel, Preload, Preloaded, Spawn
 
 OWN_ENVIRONMENT = ""  # the name of the Python that Hostel itself runs in
@@ -40,6 +41,25 @@ REST_SECONDS = 300.0  # the zygote of an environment that no site has used for s
 CURRENT, COMING, RETIRED = "current", "importing", "retired"
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a zygote becomes that executes a tenant's code: the tenant, inside the guards of its site.
+
+    ``room``: the site's namespaces, None when it has none; ``joins_processes`` those for processes, too.
+    """
+
+    identity: Identity
+    operations: tuple[Any, ...]
+    room: Room | None
+    joins_processes: bool
+
+    @property
+    def key(self) -> str:
+        """What differs between two that cannot stand for each other."""
+        operations = hashlib.sha256(json.dumps(self.operations).encode()).hexdigest()[:16]
+        return f"{operations}@{self.room.name if self.room else ''}"
+
+
 @dataclass(slots=True, eq=False)
 class Zygote:
     """A zygote process. ``pid`` is 0 until the supervisor has started it."""
@@ -47,7 +67,7 @@ class Zygote:
     name: str  # the supervisor's name for it
     key: str
     environment: str
-    identity: Identity | None  # None: it runs as we do
+    cell: Cell | None  # None: it runs as we do
     channel: Channel
     state: str
     pid: int = 0
@@ -61,8 +81,11 @@ class Zygote:
 
     def note(self) -> str:
         """What the next manager has to know to adopt it."""
-        identity = asdict(self.identity) if self.identity else None
-        return json.dumps([self.key, self.environment, self.state, self.preloaded, identity, self.code])
+        cell = None
+        if self.cell is not None:
+            room = self.cell.room.name if self.cell.room else ""
+            cell = [asdict(self.cell.identity), self.cell.operations, room, self.cell.joins_processes]
+        return json.dumps([self.key, self.environment, self.state, self.preloaded, cell, self.code])
 
 
 def interpreter_of(environment: str) -> str:
@@ -101,38 +124,44 @@ class Zygotes:
         self._is_bare: set[str] = set()  # keys of zygotes that better import nothing
         self._count = 0
 
-    def find(self, environment: str | None, identity: Identity | None) -> Zygote:
-        """The zygote that forks workers of this user in this environment; started when there is none.
+    def find(self, environment: str | None, cell: Cell | None = None) -> Zygote:
+        """The zygote that forks workers in this environment, for all users or in this cell; started when there is none.
 
         Raises ``SiteError`` when the environment has no interpreter.
         """
         name = environment or OWN_ENVIRONMENT
-        is_shared = os.geteuid() != 0 or name == OWN_ENVIRONMENT or is_trusted_environment(name)
-        key = name if is_shared or identity is None else f"{name}@{identity.uid}"
+        key = f"{name}@{cell.key}" if cell else name
         if key not in self._current:
-            self._current[key] = self._start(key, name, None if is_shared else identity, CURRENT)
+            self._current[key] = self._start(key, name, cell, CURRENT)
             self._prepare(self._current[key])
         self._current[key].used_at = self._loop.time()
         return self._current[key]
 
-    def _start(self, key: str, environment: str, identity: Identity | None, state: str) -> Zygote:
+    def _start(self, key: str, environment: str, cell: Cell | None, state: str) -> Zygote:
         python = interpreter_of(environment)
         self._count += 1
         ours, theirs = Channel.pair()
-        zygote = Zygote(f"zygote/{os.getpid()}.{self._count}", key, environment, identity, ours, state)
+        zygote = Zygote(f"zygote/{os.getpid()}.{self._count}", key, environment, cell, ours, state)
         self._link.keep(zygote.name, ours.fileno(), zygote.note())
-        who = (identity.uid, identity.gid, *identity.groups) if identity else ()
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
         command = zygote_command(python, "{0}")
         descriptors = [theirs.fileno()]
-        if identity is not None:
+        more: dict[str, Any] = {}
+        if cell is not None:
+            if cell.room is not None:
+                descriptors.insert(0, cell.room.descriptor)
+            more = {
+                "operations": tuple(list(operation) for operation in cell.operations),
+                "has_room": cell.room is not None,
+                "joins_processes": cell.room is not None and cell.joins_processes,
+            }
             reader, writer = os.pipe()
             descriptors.append(writer)
             zygote.output = LogReader(reader, ServerLog(), f"zygote of {environment}")
-        order = Spawn(zygote.name, command, variables, "/", who, has_output=identity is not None)
+        order = Spawn(zygote.name, command, variables, "/", has_output=cell is not None, **more)
         self._link.spawn(order, descriptors)
         theirs.close()
-        if identity is not None:
+        if cell is not None:
             os.close(writer)
         self._listen(zygote)
         return zygote
@@ -140,8 +169,10 @@ class Zygotes:
     def _prepare(self, zygote: Zygote) -> None:
         """Start the one that imports what has been learned, if it would know more than this one."""
         modules = self.learned.modules(zygote.environment or sys.prefix)
+        if zygote.cell and zygote.cell.room and zygote.cell.room.descriptor < 0:
+            return  # it is ending
         if modules and zygote.key not in self._coming and zygote.key not in self._is_bare:
-            coming = self._start(zygote.key, zygote.environment, zygote.identity, COMING)
+            coming = self._start(zygote.key, zygote.environment, zygote.cell, COMING)
             coming.channel.send(Preload(modules))
             self._coming[zygote.key] = coming
             self._loop.call_later(PREPARE_SECONDS, self._give_up, coming)
@@ -155,16 +186,19 @@ class Zygotes:
             )
             self.kill(coming)
 
-    def adopt(self, name: str, descriptor: int, note: str, pid: int) -> None:
+    def adopt(self, name: str, descriptor: int, note: str, pid: int, rooms: Mapping[str, Room]) -> None:
         """Take over a zygote that an earlier manager started.
 
         One that is importing would keep orders waiting: it ends. One of another Hostel gets no orders: it would not
         understand them, or fork what is out of date.
         """
-        key, environment, state, preloaded, identity, code = json.loads(note)
-        if identity is not None:
+        key, environment, state, preloaded, noted, code = json.loads(note)
+        cell = None
+        if noted is not None:
+            identity, operations, room, joins_processes = noted
             identity = Identity(**{**identity, "groups": tuple(identity["groups"])})
-        zygote = Zygote(name, key, environment, identity, Channel.from_descriptor(descriptor), state, pid, preloaded)
+            cell = Cell(identity, tuple(operations), rooms.get(room), joins_processes)
+        zygote = Zygote(name, key, environment, cell, Channel.from_descriptor(descriptor), state, pid, preloaded)
         zygote.code = code
         self._listen(zygote)
         if state == CURRENT and code != CODE:
@@ -314,7 +348,7 @@ class Zygotes:
         return [
             ZygoteView(
                 environment=zygote.environment or sys.prefix,
-                user=identity.name if (identity := zygote.identity or own) else "root",
+                user=zygote.cell.identity.name if zygote.cell else own.name if own else "root",
                 pid=zygote.pid,
                 workers=len(zygote.orders),
                 preloaded=zygote.preloaded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -116,6 +116,23 @@ class ServerOptions:
             description="Started by root: the user of the front's workers; made when missing.", examples=["www-data"]
         ),
     ] = "hostel-front"
+    guard: Annotated[
+        Literal["full", "user", "none"] | None,
+        Field(
+            description="How sites that do not say it themselves are kept from each other; see guard.level of the site file. "
+            "Default: full; not as root: user.",
+            examples=["user"],
+        ),
+    ] = None
+    hide: Annotated[
+        tuple[PathText, ...],
+        AfterValidator(_drop_doubles),
+        Field(
+            description="Folder of which a site at level full sees only what is its own; may be repeated. Hostel's own "
+            "folders always are.",
+            examples=[["/home", "/root", "/srv/customers"]],
+        ),
+    ] = ("/home", "/root")
     parallel_starts: Annotated[
         int,
         Field(
@@ -171,6 +188,11 @@ class ServerOptions:
     def takes_https(self) -> bool:
         """Whether a visitor can come by HTTPS, to this server or to a proxy in front of it."""
         return bool(self.listen_tls or self.trusted_proxy)
+
+    @property
+    def guard_level(self) -> str:
+        """The level of sites that do not name one."""
+        return self.guard or ("full" if os.geteuid() == 0 else "user")
 
     @property
     def starts(self) -> int:

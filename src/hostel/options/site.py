@@ -39,6 +39,7 @@ from hostel.options.fields import (
     plain,
     reason_of,
 )  # fmt: skip
+from hostel.options.guard import GuardOptions
 
 FILE_BYTES = 256 * 1024
 KEY_PARTS = 16  # tomli takes time and memory by the square of a key's parts
@@ -338,6 +339,7 @@ class SiteOptions:
     workers: Annotated[WorkerOptions, Field(description="How many workers, and when they leave.")] = WorkerOptions()
     limits: Annotated[LimitOptions, Field(description="What the site may take.")] = LimitOptions()
     cache: Annotated[CacheOptions, Field(description="What the front keeps of the site's answers.")] = CacheOptions()
+    guard: Annotated[GuardOptions, Field(description="What keeps the site from others.")] = GuardOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +376,7 @@ class Site:
     workers: WorkerOptions
     limits: LimitOptions
     cache: CacheOptions = CacheOptions()  # noqa: RUF009 (it is frozen)
+    guard: GuardOptions = GuardOptions()  # noqa: RUF009 (it is frozen)
     mount: tuple[tuple[str, str], ...] = ()  # (path in URLs without the last slash, site)
     mounted_by: tuple[str, ...] = ()
     tls: TlsOptions = NO_TLS
@@ -385,7 +388,7 @@ class Site:
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
-            self.workers.idle_ignore,
+            self.workers.idle_ignore, self.guard,
         )  # fmt: skip
 
     @property
@@ -394,7 +397,13 @@ class Site:
         return hashlib.sha256(repr(self.for_workers).encode()).hexdigest()[:16]
 
 
-SECTIONS: dict[str, Any] = {"tls": TlsOptions, "workers": WorkerOptions, "limits": LimitOptions, "cache": CacheOptions}
+SECTIONS: dict[str, Any] = {
+    "tls": TlsOptions,
+    "workers": WorkerOptions,
+    "limits": LimitOptions,
+    "cache": CacheOptions,
+    "guard": GuardOptions,
+}
 _adapter: TypeAdapter[SiteOptions] = TypeAdapter(SiteOptions)
 
 
@@ -484,6 +493,7 @@ def make_site(
             workers=options.workers,
             limits=options.limits,
             cache=options.cache,
+            guard=replace(options.guard, writable=tuple(absolute(path, directory) for path in options.guard.writable)),
             mount=tuple(sorted(options.mount.items())),
             mounted_by=options.mounted_by,
             tls=make_tls(options.tls, lambda path: absolute(path, folder)),

@@ -7,13 +7,14 @@ Standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 from typing import Any, Callable, Dict, Sequence, Tuple
 
 from hostel.errors import HostError
-from hostel.sandbox import syscalls
+from hostel.sandbox import files, landlock, seccomp, syscalls
 
 
 def reset_signals() -> None:
@@ -63,6 +64,64 @@ def set_uid(uid: int) -> None:
         raise HostError("cannot become the site's user: root could be regained")
 
 
+def make_room(kinds: Sequence[str]) -> None:
+    """Namespaces of these kinds (``ipc``, ``uts``) and always one for mounts, which nobody else is in yet."""
+    flags = {"ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS}
+    syscalls.unshare(syscalls.CLONE_NEWNS | sum(flags[kind] for kind in kinds))
+    files.make_private()
+
+
+def arrange_files(own: Sequence[str], shared: Sequence[str], covered: Sequence[str], scratch_bytes: int) -> None:
+    """Of the files, show the system read-only, the site its own, and of others' none."""
+    files.arrange(own, shared, covered, scratch_bytes)
+
+
+def mount_proc() -> None:
+    """A /proc of this room's processes only."""
+    files.mount_proc()
+
+
+def enter_room(room: int, kinds: Sequence[str]) -> None:
+    """Join the namespaces of the site's warden, which is behind the pidfd ``room``.
+
+    The one for processes has been joined by the fork. Nothing may be imported as root after this: the files are the room's.
+    """
+    flags = {"ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS}
+    syscalls.setns(room, syscalls.CLONE_NEWNS | sum(flags[kind] for kind in kinds))
+    os.close(room)
+
+
+def drop_bounding_set() -> None:
+    """No capability can be had any more, by whatever program; capabilities(7)."""
+    number = 0
+    while True:
+        try:
+            if syscalls.prctl(syscalls.PR_CAPBSET_READ, number):
+                syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EINVAL and number > 30:  # the kernel knows no more of them
+                return
+            raise
+        number += 1
+
+
+def clear_capabilities() -> None:
+    """Give up what root may do, in this process and in those that it executes, and see that it is given up."""
+    syscalls.clear_capabilities()
+    if any(syscalls.capabilities()):
+        raise HostError("cannot start a site: it would keep capabilities")
+
+
+def refuse_system_calls() -> None:
+    """Have the kernel refuse the system calls that no site needs, for good; ``sandbox.seccomp`` has the list."""
+    syscalls.seccomp(seccomp.make_program(os.uname().machine))
+
+
+def confine(writable: Sequence[str], has_files: bool, version: int) -> None:
+    """Give up by Landlock what is outside: others' signals and sockets, and with ``has_files`` writing."""
+    landlock.confine(writable, has_files=has_files, version=version)
+
+
 def refuse_root() -> None:
     """Never run a site as root."""
     if 0 in os.getresuid() or 0 in os.getresgid():
@@ -104,6 +163,14 @@ OPERATIONS: Dict[str, Callable[..., None]] = {
     for function in (
         reset_signals,
         become_leader,
+        make_room,
+        arrange_files,
+        mount_proc,
+        enter_room,
+        drop_bounding_set,
+        clear_capabilities,
+        refuse_system_calls,
+        confine,
         set_groups,
         set_gid,
         set_uid,
@@ -117,9 +184,14 @@ OPERATIONS: Dict[str, Callable[..., None]] = {
 }
 
 
-def run(plan: Sequence[Tuple[Any, ...]]) -> None:
-    """Do all operations in order. Raises ``HostError`` for the first that fails."""
+def run(plan: Sequence[Tuple[Any, ...]], room: int = -1) -> None:
+    """Do all operations in order. Raises ``HostError`` for the first that fails.
+
+    ``room``: the pidfd of the site's warden, which is closed when it has been entered.
+    """
     for name, *arguments in plan:
+        if name == "enter_room":
+            arguments.insert(0, room)
         try:
             OPERATIONS[name](*arguments)
         except OSError as error:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import os
 import resource
 import select
@@ -33,7 +32,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hostel.errors import HostelError, PeerError, UsageError
-from hostel.sandbox import syscalls
+from hostel.sandbox import operations, syscalls
+from hostel.sandbox.warden import fork_warden, send_children, take_children_back
 from hostel.supervisor.store import Store
 from hostel.wire import (
     PROTOCOL_VARIABLE,
@@ -41,6 +41,7 @@ from hostel.wire import (
     Exited,
     Forget,
     Keep,
+    MakeRoom,
     Note,
     Replace,
     Running,
@@ -71,7 +72,7 @@ class Supervisor:
         self.manager_command = manager_command
         self.lock = lock
         self.store = Store()
-        self.programs: dict[str, subprocess.Popen[bytes]] = {}
+        self.programs: dict[str, int] = {}  # pids by name
         self.channel: Channel | None = None
         self.manager: subprocess.Popen[bytes] | None = None
         self.has_served = False
@@ -159,8 +160,7 @@ class Supervisor:
         self.channel = ours
         for message, descriptors in self.store.batches():
             self.tell(message, descriptors)
-        running = {name: program.pid for name, program in self.programs.items()}
-        self.tell(Running(tuple(running), tuple(running.values())))
+        self.tell(Running(tuple(self.programs), tuple(self.programs.values())))
 
     def tell(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         """Say something to the manager, if there is one."""
@@ -184,6 +184,9 @@ class Supervisor:
                 return None
             if not pid:
                 return None
+            if os.WIFSTOPPED(status):  # an orphan that asks to be traced, ptrace(2), would be taken for dead
+                os.kill(pid, signal.SIGKILL)
+                continue
             if self.manager is not None and pid == self.manager.pid:
                 self.manager.returncode = status
                 self.manager = None
@@ -191,9 +194,8 @@ class Supervisor:
                 if over is not None:
                     return over
                 continue
-            name = next((name for name, program in self.programs.items() if program.pid == pid), "")
-            if name:
-                self.programs.pop(name).returncode = status
+            name = next((name for name, known in self.programs.items() if known == pid), "")
+            self.programs.pop(name, None)
             self.tell(Exited(name, pid, status))
 
     def manager_ended(self, code: int) -> int | None:
@@ -243,8 +245,10 @@ class Supervisor:
                 self.store.forget(name)
         elif isinstance(message, Spawn):
             self.spawn(message, descriptors)
+        elif isinstance(message, MakeRoom):
+            self.make_room(message, descriptors)
         elif isinstance(message, Signal) and message.name in self.programs:
-            os.kill(self.programs[message.name].pid, message.number)
+            os.kill(self.programs[message.name], message.number)
         elif isinstance(message, Serving):
             self.has_served = True
         elif isinstance(message, Replace):
@@ -253,32 +257,52 @@ class Supervisor:
             os.close(descriptor)
 
     def spawn(self, order: Spawn, descriptors: list[int]) -> None:
-        """Start a program; whom it becomes is decided before it is executed."""
+        """Start a program; what it becomes is done before it is executed."""
+        room = descriptors[0] if order.has_room and descriptors else -1
+        given = descriptors[1:] if order.has_room else descriptors
+        own, output = (given[:-1], given[-1]) if order.has_output else (given, None)
+
+        def become() -> None:
+            try:
+                operations.run([tuple(operation) for operation in order.operations], os.dup(room) if room >= 0 else -1)
+            except HostelError as error:
+                os.write(2, f"hostel: {error}\n".encode())
+                raise
+            if order.at_death:  # later: a change of user takes it away
+                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, order.at_death)
+
         try:
-            uid, gid, *groups = order.identity or (None, None)
-            own, output = (descriptors[:-1], descriptors[-1]) if order.has_output else (descriptors, None)
-            program = subprocess.Popen(
-                [fill_in(part, descriptors) for part in order.argv],
-                env={key: fill_in(value, descriptors) for key, value in order.environment.items()},
-                cwd=order.directory,
-                pass_fds=own,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                user=uid,
-                group=gid,
-                extra_groups=groups if order.identity else None,
-                preexec_fn=functools.partial(syscalls.prctl, syscalls.PR_SET_PDEATHSIG, order.at_death)
-                if order.at_death
-                else None,
-            )
+            back = send_children(room if order.joins_processes else -1)
+            try:
+                program = subprocess.Popen(
+                    [fill_in(part, given) for part in order.argv],
+                    env={key: fill_in(value, given) for key, value in order.environment.items()},
+                    cwd=order.directory,
+                    pass_fds=own,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    preexec_fn=become if order.operations or order.at_death else None,
+                )
+            finally:
+                take_children_back(back)
         except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:
-            answer: Spawned | SpawnFailed = SpawnFailed(order.name, str(error))
+            self.tell(SpawnFailed(order.name, str(error)))
+            return
+        program.returncode = 0  # it is reaped here, not by its object
+        self.programs[order.name] = program.pid
+        self.tell(Spawned(order.name, program.pid))
+
+    def make_room(self, order: MakeRoom, descriptors: list[int]) -> None:
+        """Fork a site's warden, which says by itself when its room is ready."""
+        try:
+            pid = fork_warden([tuple(operation) for operation in order.operations], descriptors[0])
+        except (OSError, IndexError) as error:
+            self.tell(SpawnFailed(order.name, str(error)))
         else:
-            self.programs[order.name] = program
-            answer = Spawned(order.name, program.pid)
-        self.tell(answer)
+            self.programs[order.name] = pid
+            self.tell(Spawned(order.name, pid))
 
     def end_all(self) -> None:
         """Kill and reap every descendant, those included that ran away from their parents."""

@@ -3,7 +3,7 @@
 The hard part: everything before ``serve`` is a journey of named steps, each announced to the manager before it begins,
 so that a start which fails, hangs or dies says where. The descriptors are always the same: 0 is ``/dev/null``, 1 and 2
 the log, 3 the listening socket, 4 the control channel, 5 the scoreboard (mapped, then closed), 6 the HTTP socket of a
-site known to be ASGI.
+site known to be ASGI, 7 the way into the site's namespaces (closed when they are entered).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hostel.wire import Beat, Channel, Drain, HttpSocket, InterfaceFound, Ready,
 from hostel.worker import scoreboard
 from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
 
-LISTENER, CONTROL, BOARD, HTTP = 3, 4, 5, 6
+LISTENER, CONTROL, BOARD, HTTP, ROOM = 3, 4, 5, 6, 7
 FAILED_TO_START = 100  # exit status; the manager has been told why
 NOT_YOURS = "descriptors 0 to 6 of a worker belong to Hostel: close and use only what the application has opened"
 LOST_DESCRIPTORS = 101  # exit status; the application has closed the descriptor by which the manager would be told
@@ -33,9 +33,8 @@ CHANNEL_MODULES = 4000  # how many module names one message may carry
 class Worker:
     """One worker process; ``run`` returns its exit status."""
 
-    def __init__(self, order: StartWorker, has_http: bool) -> None:
+    def __init__(self, order: StartWorker) -> None:
         self.order = order
-        self.has_http = has_http
         self.born = time.monotonic()
         self.pid = os.getpid()
         self.step = "fork"
@@ -74,7 +73,7 @@ class Worker:
         os.environ.update(order.environment)
         if order.environment.get("PYTHONDONTWRITEBYTECODE"):
             sys.dont_write_bytecode = True  # the variable is read when an interpreter starts: too early here
-        operations.run([tuple(operation) for operation in order.operations])
+        operations.run([tuple(operation) for operation in order.operations], ROOM)
         label = f"{order.generation}.{order.worker}"
         self.label = f"{label}:{os.getpid()}"
         try:
@@ -149,7 +148,7 @@ class Worker:
             )  # fmt: skip
             stuck.obey_signals(server.stuck.interrupt)
             self.ready()
-            if self.has_http:  # the site was ASGI
+            if self.order.has_http:  # the site was ASGI
                 from hostel.worker import away
 
                 with self.http_socket() as http:
@@ -160,7 +159,7 @@ class Worker:
     def http_socket(self) -> socket.socket:
         """The second listening socket of an ASGI site: inherited when it was known, else given by the manager now."""
         number = HTTP
-        if not self.has_http:
+        if not self.order.has_http:
             received = self.channel.receive()
             if received is None or not isinstance(received[0], HttpSocket) or len(received[1]) != 1:
                 raise PeerError("cannot serve ASGI: the manager gave no HTTP socket")
@@ -171,7 +170,7 @@ class Worker:
         """Answer everybody who waits for a site that does not start, then leave."""
         from hostel.worker import away
 
-        http = self.http_socket() if self.has_http else None
+        http = self.http_socket() if self.order.has_http else None
         self.channel.send(Ready(time.monotonic() - self.born, ()))
         away.turn_away(self.order.page.encode(), self.listener, http, CONTROL, self.take_order, self.board, self.label)
         return 0

@@ -25,18 +25,20 @@ def close_from(first: int) -> None:
             os.close(number)
 
 
-def arrange_descriptors(descriptors: Sequence[int]) -> None:
+def arrange_descriptors(descriptors: Sequence[int], *, has_http: bool = False, has_room: bool = False) -> None:
     """In a fresh worker: give its descriptors their fixed numbers, and close all others.
 
-    ``descriptors``: listening socket, control channel, log pipe, scoreboard, and perhaps the HTTP socket.
+    ``descriptors``: listening socket, control channel, log pipe, scoreboard, perhaps the HTTP socket, and perhaps the pidfd of
+    the site's warden.
     """
     # First out of the way of each other: every source above every target.
     high = [os.dup(number) for number in descriptors]
-    while min(high) <= 6:
+    while min(high) <= 7:
         high = [os.dup(number) for number in high]
-    listener, control, log, board, *http = high
-    for source, target in ((log, 1), (log, 2), (listener, 3), (control, 4), (board, 5)):
+    listener, control, log, board, *more = high
+    targets = [(log, 1), (log, 2), (listener, 3), (control, 4), (board, 5)]
+    targets += zip(more, [6] * has_http + [7] * has_room)
+    os.closerange(6, 8)
+    for source, target in targets:
         os.dup2(source, target, inheritable=target < 3)
-    if http:
-        os.dup2(http[0], 6, inheritable=False)
-    close_from(7 if http else 6)
+    close_from(8)

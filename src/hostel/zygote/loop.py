@@ -16,6 +16,7 @@ import time
 from typing import Any, Dict, List, Sequence, Tuple
 
 from hostel.errors import PeerError
+from hostel.sandbox.warden import fork_into
 from hostel.wire import (
     Channel,
     Forked,
@@ -33,7 +34,7 @@ from hostel.zygote.preload import preload
 from hostel.zygote.sources import Sources
 
 END_SECONDS = 4
-DESCRIPTORS_OF_WORKER = (4, 5)  # how many an order carries: without and with the HTTP socket
+DESCRIPTORS_OF_WORKER = 4  # how many every order carries; an HTTP socket and a room come on top
 
 
 class BecomeWorker(Exception):  # not an error: the way out of the zygote's frames
@@ -105,7 +106,7 @@ class Zygote:
             pass  # nobody is left to be told: the next look at the channel ends us
 
     def fork(self, order: StartWorker, descriptors: List[int]) -> None:
-        reason = self.reason_not_to_fork(descriptors)
+        reason = self.reason_not_to_fork(order, descriptors)
         if reason:
             self.say(ForkRefused(order.site, order.worker, reason))
             return
@@ -114,20 +115,20 @@ class Zygote:
             self.say(Outdated(order.site, order.worker, changed))
             return
         try:
-            pid = os.fork()
+            pid = fork_into(descriptors[-1] if order.joins_processes else -1)
         except OSError as error:
             self.say(ForkRefused(order.site, order.worker, f"cannot fork: {error.strerror}"))
             return
         if pid == 0:
             signal.set_wakeup_fd(-1)
             self.channel.socket.detach()  # or its end would close the number, which then is something else
-            arrange_descriptors(descriptors)
-            raise BecomeWorker(Worker(order, has_http=len(descriptors) == DESCRIPTORS_OF_WORKER[1]))
+            arrange_descriptors(descriptors, has_http=order.has_http, has_room=order.has_room)
+            raise BecomeWorker(Worker(order))
         self.workers[pid] = (order.site, order.worker)
         self.say(Forked(order.site, order.worker, pid))
 
-    def reason_not_to_fork(self, descriptors: Sequence[int]) -> str:
-        if len(descriptors) not in DESCRIPTORS_OF_WORKER:
+    def reason_not_to_fork(self, order: StartWorker, descriptors: Sequence[int]) -> str:
+        if len(descriptors) != DESCRIPTORS_OF_WORKER + order.has_http + order.has_room:
             return f"the order came with {len(descriptors)} descriptors"
         foreign = open_descriptors().keys() - self.known - set(descriptors)
         if foreign:
@@ -146,6 +147,9 @@ class Zygote:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
+            if os.WIFSTOPPED(status):  # a worker has asked to be traced by us, ptrace(2): it gets no answer but this
+                os.kill(pid, signal.SIGKILL)
+                continue
             site, worker = self.workers.pop(pid, ("", 0))
             self.say(WorkerEnded(site, worker, pid, status))
 

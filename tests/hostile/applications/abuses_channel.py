@@ -17,7 +17,7 @@ FORGED = [
     ["Drain"],
     ["Stop"],
     ["KillWorker", 1, 9],
-    ["Spawn", "x", ["/bin/sh"], {}, "/", [], False],
+    ["Spawn", "x", ["/bin/sh"], {}, "/", False, 0, [], False, False],
 ]
 
 

@@ -1,0 +1,86 @@
+"""The sandbox of one site on this machine: its file, its user and the server's options brought together.
+
+The hard part is to know what a site needs to see when others' folders are hidden: its own, its interpreter with all that
+lies behind links, and Hostel. Paths are resolved here, once; whoever mounts them later follows no link any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hostel.options.server import ServerOptions
+from hostel.options.site import Site
+from hostel.sandbox.abilities import find_abilities
+from hostel.sandbox.files import SCRATCH
+from hostel.sandbox.identity import Identity
+from hostel.sandbox.plan import Places, Sandbox, Wishes, make_sandbox
+from hostel.sandbox.trust import is_trusted_environment
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbox:
+    """What the processes of a site become here."""
+    guard = site.guard
+    wishes = Wishes(
+        level=guard.level or options.guard_level,
+        files=guard.files,
+        processes=guard.processes,
+        ipc=guard.ipc,
+        system_calls=guard.system_calls,
+        privileges=guard.privileges,
+    )
+    return make_sandbox(
+        identity,
+        places_of(site, identity, options),
+        wishes,
+        find_abilities(),
+        has_own_zygote=has_own_zygote(site),
+    )
+
+
+def has_own_zygote(site: Site) -> bool:
+    """Whether somebody other than root decides what the site's interpreter executes before a worker is forked."""
+    return os.geteuid() == 0 and site.environment is not None and not is_trusted_environment(site.environment)
+
+
+def state_path(site: Site, options: ServerOptions) -> str:
+    """The site's own writable folder."""
+    return os.path.join(options.state_dir, "sites", site.name)
+
+
+def places_of(site: Site, identity: Identity, options: ServerOptions) -> Places:
+    """Which parts of the file system are the site's, which it has to see, and which are covered."""
+    own = [site.directory, state_path(site, options), *site.guard.writable]
+    if os.geteuid() != 0:
+        own += SCRATCH
+    elif _is_home(identity):
+        own.append(identity.home)
+    shared = [
+        PACKAGE,
+        os.path.join(options.log_dir, site.name),
+        *dict(site.env).get("PYTHONPATH", "").split(os.pathsep),
+    ]
+    for environment in (site.environment, sys.prefix):
+        if environment:
+            python = os.path.realpath(os.path.join(environment, "bin", "python"))
+            shared += [environment, os.path.dirname(os.path.dirname(python))]
+    shared.append(sys.base_prefix)
+    covered = [*options.hide, options.run_dir, options.state_dir, options.log_dir]
+    return Places(
+        directory=site.directory, own=_resolved(own), shared=_resolved(shared), covered=_resolved(covered),
+        scratch_bytes=site.guard.tmp,
+    )  # fmt: skip
+
+
+def _is_home(identity: Identity) -> bool:
+    """Whether the user has a home that is its own: system users often name a folder that is everybody's."""
+    try:
+        return identity.home != "/" and os.stat(identity.home).st_uid == identity.uid
+    except OSError:
+        return False
+
+
+def _resolved(paths: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(os.path.realpath(path) for path in paths if os.path.isabs(path)))

@@ -1,0 +1,192 @@
+"""A tenant that attacks a neighbour, the machine and Hostel, at each level: what each of them stops, and no more than is said.
+
+The tenant is an application that runs any code it is sent. ``ATTACKS`` is the table: each attack's question, the code that
+tries it, which ends with ``result = True`` when it has succeeded, and the levels that stop it. The page of the
+documentation is made from the same table, so it cannot say what is not tested here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostel.sandbox.abilities import find_abilities
+from tests.hostile.attacks import ATTACKS, Attack
+from tests.support.server import Server, is_alive, make_folder, wait_for
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not find_abilities().has_namespaces, reason="needs namespaces"),
+]
+TENANT = """
+    import json, os, traceback
+    def application(environ, start_response):
+        code = environ["wsgi.input"].read().decode()
+        names = {}
+        try:
+            exec(code, names)
+            answer = {"result": names.get("result")}
+        except Exception:
+            answer = {"result": None, "error": traceback.format_exc()}
+        start_response("200 OK", [])
+        return [json.dumps(answer).encode()]
+"""
+VICTIM = """
+    import ctypes, os, socket, subprocess
+    SECRET = "the victim's secret"
+    os.environ["VICTIM_SECRET"] = SECRET
+    for path in ("/tmp/victim-left-this", os.environ["STATE_DIRECTORY"] + "/secret", "/dev/shm/victim-left-this"):
+        with open(path, "w") as file:
+            file.write(SECRET)
+        os.chmod(path, 0o644)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind("\\0hostel-victim-" + os.environ["MARK"])
+    listener.listen()
+    ctypes.CDLL(None).shmget(int(os.environ["MARK"]), 4096, 0o1666)
+    sleeper = subprocess.Popen(["sleep", "3600.5"])
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [f"{os.getpid()} {sleeper.poll()}".encode()]
+"""
+
+
+class Stage:
+    """A server at one level with a tenant and a victim, which are different users."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+        self.homes = make_folder()  # each tenant's folder below a common one, as /home is
+        self.server = Server(make_folder(), guard=level, arguments=("--hide", str(self.homes)))
+        self.homes.chmod(0o755)
+        self.open = Path(f"/run/hostel-test-{self.server.port}")  # for everybody, as /run/lock is
+
+    def start(self) -> Stage:
+        self.server.start()
+        self.open.mkdir()
+        self.open.chmod(0o1777)
+        shutil.copy("/usr/bin/id", self.open / "id")
+        shutil.chown(self.open / "id", "hostel")
+        (self.open / "id").chmod(0o4755)
+        users = {"tenant": "nobody", "victim": "hostel"}
+        for name, code in (("tenant", TENANT), ("victim", VICTIM)):
+            folder = self.homes / name
+            folder.mkdir(mode=0o755)
+            (folder / "app.py").write_text(textwrap.dedent(code))
+            (folder / "open-to-all").write_text("the victim's secret")
+            shutil.chown(folder, users[name])
+            self.server.site(
+                name, None, app="app:application", directory=str(folder), user=users[name],
+                env={"MARK": str(self.server.port)}, workers={"min": 1},
+            )  # fmt: skip
+            self.server.wait_state(name, "serving")
+        assert self.server.get("victim").text.endswith("None")
+        return self
+
+    def attack(self, code: str) -> Any:
+        server = self.server
+        values = {
+            "VICTIM_PID": server.workers("victim")[0],
+            "MANAGER_PID": server.status()["server"]["manager"],
+            "HOMES": str(self.homes),
+            "OPEN": str(self.open),
+            "RUN": str(server.run_dir),
+            "STATE": str(server.state_dir),
+            "LOG": str(server.log_dir),
+            "MARK": str(server.port),
+        }
+        text = "".join(f"{name} = {value!r}\n" for name, value in values.items()) + textwrap.dedent(code)
+        answer = server.get("tenant", "/", method="POST", body=text.encode()).json()
+        return answer
+
+    def end(self) -> None:
+        try:
+            self.server.stop()
+        finally:
+            self.server.kill()
+            subprocess.run(["ipcrm", "-M", str(self.server.port)], capture_output=True, check=False)
+            for path in ("/tmp/victim-left-this", "/dev/shm/victim-left-this"):
+                Path(path).unlink(missing_ok=True)
+            shutil.rmtree(self.open, ignore_errors=True)
+            shutil.rmtree(self.server.folder, ignore_errors=True)
+            shutil.rmtree(self.homes, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=["none", "user", "full"])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    stage = Stage(request.param)
+    try:
+        yield stage.start()
+    finally:
+        stage.end()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_what_each_level_stops(stage: Stage, attack: Attack) -> None:
+    answer = stage.attack(attack.code)
+    assert answer["result"] in (True, False), answer.get("error")
+    assert answer["result"] is not attack.is_stopped_by(stage.level)
+    assert stage.server.get("victim").text.endswith("None"), "the victim serves, and its program runs"
+
+
+def test_a_worker_that_asks_to_be_traced_deceives_nobody(stage: Stage) -> None:
+    """Its parent would be told that it has stopped, in the words that else tell of an end."""
+    if stage.level != "none":
+        pytest.skip("the kernel refuses it")
+    pid = stage.server.workers("tenant")[0]
+    code = "import ctypes, os, signal\nctypes.CDLL(None).ptrace(0, 0, 0, 0)\nos.kill(os.getpid(), signal.SIGSTOP)\nresult = True"
+    assert stage.server.get("tenant", "/", method="POST", body=code.encode()).status == 502
+    wait_for(lambda: not is_alive(pid), "the end of the traced worker")
+    wait_for(lambda: stage.attack("result = True")["result"], "another worker")
+
+
+HIDES = """
+    import os, signal, sys, time
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_IGN)
+            for number in range(3, 100):
+                if number != writer:
+                    try:
+                        os.close(number)
+                    except OSError:
+                        pass
+            os.write(writer, b"x")
+            os.close(writer)
+            os.execv("/bin/sh", ["hostel-daemon", "-c", f"trap '' TERM; while :; do sleep 3601.{MARK}; done"])
+        os._exit(0)
+    os.close(writer)
+    result = os.read(reader, 1) == b"x"
+"""
+
+
+def test_nothing_is_left_of_a_stopped_site(stage: Stage) -> None:
+    if stage.level != "full":
+        pytest.skip("not at this level")
+    assert stage.attack(HIDES)["result"]
+    name = f"sleep\0003601.{stage.server.port}\0".encode()
+    found = wait_for(lambda: processes_of(name), "the daemon")
+    stage.server.client.call("stop", sites=["tenant"])
+    wait_for(lambda: not any(map(is_alive, found)) and not processes_of(name), "the end of the daemon", 5)
+    stage.server.client.call("start", sites=["tenant"])
+
+
+def processes_of(command: bytes) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == command:
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
