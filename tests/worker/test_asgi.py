@@ -272,3 +272,63 @@ def test_a_uvicorn_of_the_sites_own_is_not_mixed_with_ours(start_process: StartP
     failure = start_process(code, lent_packages=own_packages(), has_http=True).wait_failed()
     assert "PathFinder" in failure.reason
     assert "LentPackages" not in failure.reason
+
+
+# --- more than it can do ------------------------------------------------------------------------------------------------
+
+CROWDED = """
+    import asyncio, time
+    running = most = 0
+    async def application(scope, receive, send):
+        global running, most
+        assert scope["type"] == "http"
+        running += 1
+        most = max(most, running)
+        for _ in range(5):
+            end = time.thread_time() + 0.002
+            while time.thread_time() < end:
+                pass
+            await asyncio.sleep(0)
+        running -= 1
+        body = str(most).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_a_loop_takes_as_many_as_it_finishes(start_process: StartProcess) -> None:
+    """The others wait in the queue, where another worker may take them."""
+    worker = start_process(CROWDED, has_http=True).wait_ready()
+    connections = [connect(worker) for _ in range(60)]
+    for connection in connections:
+        connection.sendall(GET % b"/")
+    most = [int(read(connection).body) for connection in connections]
+    assert max(most) < 30
+
+
+def test_the_queue_stays_as_long_as_it_was(start_process: StartProcess) -> None:
+    worker = start(start_process)
+    worker.drain()
+    worker.wait_end()
+    connections = [connect(worker) for _ in range(300)]  # none is refused
+    for connection in connections:
+        connection.close()
+
+
+def test_who_has_waited_too_long_is_told_to_come_again(start_process: StartProcess) -> None:
+    worker = start(start_process, queue=0.3)
+    old = f"\r\nX-Request-Start: {stamp(20)}\r\n\r\n".encode()
+
+    def ask_old() -> Answer:
+        sock = connect(worker)
+        sock.sendall((GET % b"/").replace(b"\r\n\r\n", old))
+        return read(sock)
+
+    assert ask_old().code == 200, "it has waited for the start"
+    answer = wait_for(lambda: (found := ask_old()).code == 503 and found)
+    assert answer
+    assert (answer.get("retry-after"), answer.get("x-accel-redirect")) == ("1", "@busy")
+    note = answer.get("x-hostel")
+    assert note is not None
+    assert note.startswith("queue=20.")
+    assert ask(worker).code == 200

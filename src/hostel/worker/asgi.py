@@ -23,6 +23,7 @@ from hostel.errors import PeerError
 from hostel.protocol import uwsgi
 from hostel.worker.counted import Counted, Running
 from hostel.worker.load import LoadError
+from hostel.worker.queueing import QueueBound
 from hostel.worker.stuck import obey_signals
 from hostel.worker.wsgi import let_front_finish
 
@@ -32,6 +33,9 @@ CHANGE_SECONDS = 1  # so long at most it takes until a worker is told to drain
 REQUEST_SECONDS = 60
 ACCEPT_TURNS = 5  # of the loop, from accept(2) until the protocol has the connection; asyncio takes 3
 ARRIVAL_SECONDS = 2  # the front sends its request as soon as it is connected
+# Connections that asyncio accepts in each turn of its loop; as fast as it can do something about them, and the others wait in
+# the queue, where another worker may take them, and where their time is bounded. uvloop takes all, and sets the queue's length.
+ACCEPTED = 1
 BACKLOG = 65535  # the kernel lowers it to net.core.somaxconn
 
 
@@ -83,6 +87,7 @@ def serve(
     *,
     board: memoryview[float],
     label: str,
+    queue: float,
     request: float,
     drain: float,
     body: int,
@@ -95,7 +100,7 @@ def serve(
     Raises ``LoadError`` when uvicorn is not to be had or the application's lifespan fails to start.
     """
     running = Running(board, request, idle_ignore)
-    counted = Counted(application, running, label, body)
+    counted = Counted(application, running, QueueBound(queue), label, body)
     uvicorn, config = load_uvicorn(counted, drain, lent_packages)
     let_front_finish()
 
@@ -133,7 +138,7 @@ def serve(
             loop.add_reader(control, obey)
             obey_signals(running.interrupt)
             on_ready()
-            ready_at = time.time()
+            ready_at = counted.ready_at = time.time()
 
         async def main_loop(self) -> None:
             await self.on_tick(0)
@@ -154,6 +159,7 @@ def serve(
                 unheard = [each for each in self.server_state.connections if getattr(each, "cycle", each) is None]
                 is_arriving = bool(unheard or self.redirects)
 
+    http = Listening(fileno=http.detach())
     server = Server(config)
     try:
         server.run(sockets=[http])
@@ -164,6 +170,13 @@ def serve(
         raise LoadError(
             f"the application's lifespan failed to start: {reason}", "see the error log", counted.failure
         ) from None
+
+
+class Listening(socket.socket):
+    """A listening socket whose queue stays as long as it was made; asyncio would make it as short as its turns."""
+
+    def listen(self, *_: Any) -> None:
+        pass
 
 
 class LentPackages(importlib.abc.MetaPathFinder):
@@ -206,7 +219,7 @@ def load_uvicorn(application: Counted, drain: float, lent_packages: str) -> Tupl
             forwarded_allow_ips="*",  # the only peer is the front: nobody else can enter the socket's directory
             timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, int(drain) - 1),  # before the manager's patience ends
-            backlog=BACKLOG,
+            backlog=BACKLOG if importlib.util.find_spec("uvloop") else ACCEPTED,
         )
         config.load()  # imports the protocols, and what those need
     except Exception as error:  # not ImportError alone: a newer language fails with a TypeError or a SyntaxError, too

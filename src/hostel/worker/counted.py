@@ -16,8 +16,9 @@ from typing import Any, Awaitable, Callable, Dict, FrozenSet, Iterable, List, Mu
 
 from hostel.worker import scoreboard
 from hostel.worker.gauge import Gauge
+from hostel.worker.queueing import QueueBound
 from hostel.worker.stuck import RequestTooLong
-from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of
+from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of, is_gone
 
 STUBBORN_SECONDS = 4.0  # after a task was cancelled: before the manager ends the worker (GRACE in machine/health.py)
 MOST_FRAMES = 100
@@ -136,9 +137,11 @@ class Counted:
     and says how large it is.
     """
 
-    def __init__(self, application: Any, running: Running, label: str, body: int = 0) -> None:
+    def __init__(self, application: Any, running: Running, bound: QueueBound, label: str, body: int = 0) -> None:
         self.application = application
         self.running = running
+        self.bound = bound
+        self.ready_at = math.inf  # seconds since the epoch; waiting counts from then
         self.label = label
         self.body = body or math.inf
         self.failure = ""  # what the lifespan said when it could not start
@@ -184,6 +187,9 @@ class Counted:
                 running.progress(task)
             await send(message)
 
+        if scope["type"] == "http" and not self._may_run(waited, receive):
+            await refuse(send_noted, 503, self.bound.retry_after(time.time()))
+            return
         running.begin(task, scope)
         try:
             await self.application(scope, receive, send_noted)
@@ -199,6 +205,22 @@ class Counted:
             raise
         finally:
             running.end(task)
+
+    def _may_run(self, waited: float, receive: Receive) -> bool:
+        """Whether a request has not waited for too long, and for nothing."""
+        if waited <= self.bound.noticed:
+            if self.bound.standing_since:
+                self.bound.relax()
+            return True
+        now = time.time()
+        return self.bound.may_run(min(waited, max(0.0, now - self.ready_at)), has_left(receive), now)
+
+
+def has_left(receive: Receive) -> bool:
+    """Whether the front has closed the connection; uvicorn notices only when the loop has gone round."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    return connection is not None and is_gone(connection.fileno())
 
 
 def stack_of(coroutine: Any) -> List[traceback.FrameSummary]:
@@ -241,10 +263,12 @@ def join_vary(headers: List[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
     return [*others, (b"vary", b", ".join(value for _, value in varies))]
 
 
-async def refuse(send: Send, status: int) -> None:
+async def refuse(send: Send, status: int, retry_after: int = 0) -> None:
     """Answer with the front's page for this status."""
     place = FRONT_PAGES[str(status)].encode()
     headers = [(b"content-length", b"0"), (b"x-accel-redirect", place)]
+    if retry_after:
+        headers.append((b"retry-after", str(retry_after).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 

@@ -135,7 +135,7 @@ class Worker:
             self.enter("lifespan")
             asgi.serve(
                 application, self.listener, http, CONTROL, self.take_order,
-                board=self.board, label=self.label, request=order.request, drain=order.drain, body=order.body,
+                board=self.board, label=self.label, queue=order.queue, request=order.request, drain=order.drain, body=order.body,
                 idle_ignore=frozenset(order.idle_ignore), lent_packages=order.lent_packages, on_ready=self.ready,
             )  # fmt: skip
         else:
