@@ -227,6 +227,20 @@ def test_a_purge_is_instant_and_gives_the_room_back(server: Server, site: str) -
     wait_for(lambda: kept_bytes(server, site) < before, "the room")
 
 
+def test_what_is_kept_outlives_manager_and_front(server: Server) -> None:
+    pid = wait_for(lambda: janitor_of(server), "the janitor")
+    path = make_path()
+    assert is_kept(server, "large", path)
+    for part in ("manager", "front"):
+        old = server.status()["server"][part]
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda part=part, old=old: server.is_answering() and server.status()["server"][part] != old, part)  # type: ignore[misc]
+        assert way(visit(server, "large", path)) == "HIT"
+    assert janitor_of(server) == pid
+    server.client.call("purge", sites=["large"])
+    assert way(visit(server, "large", path)) == "MISS"
+
+
 def test_when_it_dies_there_is_another(server: Server) -> None:
     assert "the janitor ended" not in server.output
     pid = wait_for(lambda: janitor_of(server), "the janitor")

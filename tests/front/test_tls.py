@@ -353,3 +353,25 @@ def test_a_status_says_where_a_site_is_by_https(server: SafeServer) -> None:
     ]
     assert server.view("safe")["urls"][0] == f"https://safe.localhost:{port}/"
     assert server.status()["server"]["listen_tls"] == [f"127.0.0.1:{port}"]
+
+
+def test_the_cache_keeps_schemes_apart(server: SafeServer) -> None:
+    """And what comes as the body of a GET, which HTTP/2 need not announce, has no part in an answer that is kept."""
+    code = """
+    def application(environ, start_response):
+        start_response("200 OK", [("Cache-Control", "max-age=600")])
+        return [environ["wsgi.url_scheme"].encode() + b" " + environ["wsgi.input"].read()]
+    """
+    server.site("kept", code, cache={"on": True}, tls={"hsts": "365d"})
+    wait_for(lambda: server.get("kept").headers.get("x-cache"), "the cache")
+    wait_for(lambda: server.serial("kept.localhost"), "the certificate")
+    command = ["curl", "-sk", "--http2", "--connect-to", f"::127.0.0.1:{server.tls_port}", "-X", "GET", "-T", "-", "-i"]
+    answer = subprocess.run(
+        [*command, "https://kept.localhost/"], check=True, capture_output=True, text=True, input="x" * 1000
+    )
+    assert "x-cache: MISS" in answer.stdout
+    assert answer.stdout.endswith("\n\nhttps ")
+    safe = server.shake("kept.localhost")
+    assert (safe.header("X-Cache"), safe.body) == ("HIT", "https ")
+    assert safe.header("Strict-Transport-Security") == "max-age=31536000"
+    assert server.get("kept").text == "http "
