@@ -18,7 +18,7 @@ from tests.support.server import free_port, wait_for
 from bench.support import front_options, process, requests_per_second, rounds, show
 from hostel.front.binary import find_binary
 from hostel.front.nginx import read_text, render
-from hostel.manager.runtree import RunTree
+from hostel.manager.runtree import Files, RunTree
 
 SITES = int(os.environ.get("SITES", "10000"))
 COUNT = int(os.environ.get("ROUNDS", "5"))
@@ -75,7 +75,7 @@ def make_tree(folder: Path) -> None:
         log.chmod(0o777)
         tree.open_site(name)
         tree.link_log(name, str(log))
-        tree.publish_files(name, [("/static", str(folder / "files/static"))])
+        tree.publish_files(name, Files(static=(("/static", str(folder / "files/static")),)))
         tree.route(f"{name}.example.com", name)
 
 

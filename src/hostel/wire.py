@@ -171,6 +171,7 @@ class StartWorker(NamedTuple):
     has_http: bool = False
     has_room: bool = False
     joins_processes: bool = False
+    sent_by_front: Dict[str, str] = {}
     body: int = 0
     idle_ignore: Tuple[str, ...] = ()
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from hostel.options.site import STATIC_LAYERS
 from tests.conftest import MakeServer
 from tests.front.applications import ECHO_ASGI, says, wait_routed, within_a_second
 from tests.support.server import Server, descendants_of, wait_for
@@ -155,11 +154,11 @@ def test_what_an_earlier_server_left_is_not_believed(make_server: MakeServer) ->
     server = make_server()
     server.site("site", says("site"))
     tree = server.run_dir
-    for folder in ("sites/site/files.1.1/0", "sites/gone", "hosts", "wild", "tmp"):
+    for folder in ("sites/site/files.1.1/usual", "sites/gone", "hosts", "wild", "tmp"):
         (tree / folder).mkdir(parents=True)
     for mark in ("asgi", "static", "closed.html"):
         (tree / "sites/site" / mark).write_text("old")
-    (tree / "sites/site/files.1.1/0/old").symlink_to("/etc")
+    (tree / "sites/site/files.1.1/usual/old").symlink_to("/etc")
     (tree / "sites/site/www").symlink_to("files.1.1")
     for host, site in (("old.example", "site"), ("gone.example", "gone"), ("site.localhost", "gone")):
         (tree / "hosts" / host).symlink_to(f"../sites/{site}")
@@ -171,13 +170,6 @@ def test_what_an_earlier_server_left_is_not_believed(make_server: MakeServer) ->
     for host in ("old.example", "gone.example", "any.example"):
         assert server.get(host).status == 404
     assert server.stop() == 0
-
-
-def test_there_are_as_many_layers_as_the_site_options_allow(server: Server) -> None:
-    text = (server.run_dir / "nginx.conf").read_text()
-    for layer in range(STATIC_LAYERS):
-        assert f"set $hostel_layer {layer};" in text
-    assert f"$hostel_layer {STATIC_LAYERS};" not in text
 
 
 def test_nobody_is_led_to_https_where_there_is_none(server: Server) -> None:

@@ -12,7 +12,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from hostel.options import site as options
 from hostel.options.guard import GuardOptions
 from hostel.options.site import (
     ENV_BYTES,
@@ -24,13 +23,13 @@ from hostel.options.site import (
     Problem,
     Site,
     SiteOptions,
+    StaticCacheOptions,
     TlsOptions,
     WorkerOptions,
     descriptions,
     json_schema,
     make_site,
     read_site,
-    static_layers,
 )  # fmt: skip
 
 FILE = "/srv/sites/blog.toml"
@@ -71,7 +70,8 @@ def test_the_least_file_has_all_defaults() -> None:
     site = good(APP)
     assert site == Site(
         name="blog", file=FILE, app="mysite.wsgi:application", interface="auto", domains=("blog.localhost",),
-        directory="/srv/sites", environment=None, user=None, reload_on=(), static=(), errors=(), env=(), workers=WorkerOptions(),
+        directory="/srv/sites", environment=None, user=None, reload_on=(), static=(),
+        static_cache=StaticCacheOptions(), private=(), errors=(), env=(), workers=WorkerOptions(),
         limits=LimitOptions(),
         guard=GuardOptions(),
     )  # fmt: skip
@@ -91,6 +91,11 @@ def test_every_option_is_taken() -> None:
         [static]
         "/static/" = "static-root"
         "/" = "/srv/files/"
+        [static_cache]
+        hashed = true
+        age = "1h"
+        [private]
+        "/paid/" = "media"
         [errors]
         503 = "errors/503.html"
         404 = "/srv/404.html"
@@ -133,6 +138,7 @@ def test_every_option_is_taken() -> None:
         name="blog", file=FILE, app="mysite.wsgi:application", interface="wsgi", domains=("example.com", "*.example.com"),
         directory="/srv/blog", environment="/srv/sites/venv", user="blog", reload_on=("/srv/blog/mysite/wsgi.py", "/etc/motd"),
         static=(("", "/srv/files"), ("/static", "/srv/blog/static-root")),
+        static_cache=StaticCacheOptions(True, 3600), private=(("/paid", "/srv/blog/media"),),
         errors=(("404", "/srv/404.html"), ("503", "/srv/blog/errors/503.html")), env=(("A", "5"), ("B", "x")),
         workers=WorkerOptions(1, 2, 3, 60, ("/health", "/ping/")),
         limits=LimitOptions(2, 0.5, 90, 0, 2**20, 10, 50, 10000, 86400, 2**28),
@@ -403,20 +409,12 @@ def test_neither_application_nor_files() -> None:
     assert bad("user = 'blog'") == [("", "the site has neither app nor static: there is nothing to serve")]
 
 
-def test_static_mappings_too_deep_in_each_other() -> None:
-    three = '[static]\n"/" = "a"\n"/b/" = "b"\n"/b/c/" = "c"\n'
-    assert [len(layer) for layer in static_layers(good(three).static)] == [1, 1, 1]
-    assert bad(three + '"/b/c/d.txt" = "d"\n') == [
-        ("static./ (line 2)", "mappings lie inside this one, 3 deep in each other")
+@pytest.mark.parametrize("table", ["static", "private"])
+def test_paths_of_files_with_too_many_parts(table: str) -> None:
+    assert good(f'{APP}[{table}]\n"/1/2/3/4/5/6/" = "a"\n"/" = "b"\n')
+    assert bad(f'{APP}[{table}]\n"/1/2/3/4/5/6/7/" = "a"\n') == [
+        (f"{table}./1/2/3/4/5/6/7 (line 3)", "the path in URLs has 7 parts")
     ]
-
-
-def test_static_mappings_beside_each_other_are_one_layer() -> None:
-    text = (
-        "[static]\n" + "".join(f'"/{number}/{name}" = "x"\n' for number in range(500) for name in "ab") + '"/1" = "y"\n'
-    )
-    inner, outer, last = static_layers(good(text).static)
-    assert (len(inner), outer, last) == (1000, [("/1", "/srv/sites/y")], [])
 
 
 def test_more_variables_than_fit_into_a_message() -> None:
@@ -450,6 +448,7 @@ TABLES = {
     "workers": WorkerOptions,
     "limits": LimitOptions,
     "cache": CacheOptions,
+    "static_cache": StaticCacheOptions,
     "guard": GuardOptions,
 }
 
@@ -486,4 +485,3 @@ def test_sites_are_values() -> None:
     """They are compared with each other to see what has changed."""
     assert good(APP) == good("# a comment\n" + APP)
     assert hash(good(APP)) == hash(good(APP))
-    assert options.STATIC_LAYERS == 3  # the front's configuration has as many

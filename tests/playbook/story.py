@@ -11,7 +11,7 @@ from hostel.machine.journey import Failure
 from hostel.machine.pool import Load
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
-from hostel.options.site import LimitOptions, Site, WorkerOptions
+from hostel.options.site import LimitOptions, Site, StaticCacheOptions, WorkerOptions
 
 APP = "blog:application"
 
@@ -36,6 +36,8 @@ def make_site(
         user=None,
         reload_on=(),
         static=() if app else (("", "/srv/blog"),),
+        static_cache=StaticCacheOptions(),
+        private=(),
         errors=(),
         env=(),
         workers=WorkerOptions(**workers),  # type: ignore[arg-type]

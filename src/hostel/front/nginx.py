@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hostel.front import cache
@@ -31,7 +31,7 @@ from hostel.front.pages import PAGES, PAUSES
 from hostel.front.store import MODULES, UNKEPT
 from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
-from hostel.options.site import STATIC_LAYERS
+from hostel.options.site import FILE_PARTS
 
 FIRST_ERROR = 480  # of the statuses that stand for an error page each
 WILDCARD_LEVELS = 5  # labels of a host name that "*." may stand for
@@ -48,6 +48,28 @@ HOP_BY_HOP_HEADERS = (
     "Connection", "Expect", "Http2-Settings", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
     "Transfer-Encoding", "Upgrade",
 )  # fmt: skip
+# What an application says of a file that it has the front send, besides what nginx keeps by itself.
+KEPT_HEADERS = (
+    "Access-Control-Allow-Origin", "Content-Encoding", "Content-Language", "Content-Security-Policy",
+    "Cross-Origin-Resource-Policy", "Link", "Referrer-Policy", "Vary", "X-Content-Type-Options", "X-Frame-Options",
+    "X-Robots-Tag",
+)  # fmt: skip
+LONE_LAYERS = ("usual", "whole")  # of sites that have no other mappings
+# Where files are open for a moment longer than a request. What is not found is not looked for again in the same second.
+FILE_CACHE = (
+    "open_file_cache max=2000 inactive=10s;", "open_file_cache_valid 1s;", "open_file_cache_min_uses 2;",
+    "open_file_cache_errors on;",
+)  # fmt: skip
+TEXT_TYPES = (
+    "text/css",
+    "text/csv",
+    "text/javascript",
+    "text/markdown",
+    "text/plain",
+    "text/xml",
+    "text/calendar",
+    "text/vtt",
+)
 CARRIED_HEADERS = ("Content-Length", "Content-Type")  # these are CGI variables of their own (RFC 3875, section 4.1.18)
 
 
@@ -57,6 +79,7 @@ class FrontOptions:
 
     ``listen`` are addresses as nginx writes them; ``user`` and ``group`` are empty when nginx runs unprivileged; sizes are
     bytes, times seconds. Each process of nginx has so many ``connections``, and keeps so many ``logs`` open.
+    ``caches_files``: an open file is used for a second before anybody looks whether it is another.
     """
 
     listen: tuple[str, ...]
@@ -74,6 +97,7 @@ class FrontOptions:
     request: float
     cache_dir: str
     cache_size: int
+    caches_files: bool = True
 
 
 def read_text(name: str) -> str:
@@ -88,13 +112,10 @@ def quote(text: str) -> str:
 
 def render(options: FrontOptions) -> str:
     """The text of ``nginx.conf``."""
-    layers = "\n".join(
-        f"            set $hostel_layer {layer};\n            if (-f $hostel_at/www/{layer}$hostel_file) {{ return 461; }}"
-        for layer in range(STATIC_LAYERS)
-    )
+    depths = [str(depth) for depth in range(FILE_PARTS, -1, -1)]
     slashes = "\n".join(
         f"            if (-f $hostel_at/www/{layer}$hostel_path_info/index.html) {{ return 301 $hostel_path/$is_args$args; }}"
-        for layer in range(STATIC_LAYERS)
+        for layer in (*LONE_LAYERS, *depths)
     )
     parents = "\n".join(
         f"    map {'$hostel_host' if n == 1 else f'$hostel_parent{n - 1}'} $hostel_parent{n} "
@@ -137,7 +158,14 @@ def render(options: FrontOptions) -> str:
                 "if (-d $hostel_at/mount$hostel_mount/+) { return 468; }",
             )
         ),
-        "layers": layers,
+        "layers": indent(look_for_files(depths, "$hostel_wanted")),
+        "redirect_layers": indent(
+            look_for_files([*(f"private/{depth}" for depth in depths), *depths, *LONE_LAYERS], "$hostel_sent"), 16
+        ),
+        "prefixes": "\n".join(first_parts_of_file(int(depth)) for depth in reversed(depths[:-1])),
+        "kept_headers": indent((f"add_header {name} $upstream_http_{variable_of(name)};" for name in KEPT_HEADERS), 16),
+        "file_cache": " ".join(FILE_CACHE) if options.caches_files else "",
+        "text": f"charset utf-8; charset_types {' '.join(TEXT_TYPES)};",
         "slashes": slashes,
         "links": limit_links("./$hostel_at/www", options),
         "error_links": limit_links("././$hostel_at/www", options),
@@ -169,14 +197,26 @@ def render(options: FrontOptions) -> str:
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
     values["cache"] = fill(read_text("cache.conf").rstrip(), values)
-    values["answer"] = fill(read_text("answer.conf").rstrip(), values)
+    values["values_look"] = fill("            if (-d $hostel_at/values) { return 469; }\n[ways]", values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
     before, server, after = re.split(r"(?ms)^(    server \{\n.*?^    \}\n)", read_text("nginx.conf"))
-    servers = [fill(server, values | plain_server(options))]
+    servers = [fill_server(server, values | plain_server(options))]
     if options.listen_tls:
-        encrypted = fill(server, values | tls_server(options, values["misdirected"], values["front_log"]))
+        encrypted = fill_server(server, values | tls_server(options, values["misdirected"], values["front_log"]))
         servers.append(with_own_places(encrypted, values["front_log"]))
     return fill(before, values) + "\n".join(servers) + fill(after, values)
+
+
+def fill_server(template: str, values: Mapping[str, str]) -> str:
+    """The text of one server, its places for files and errors included: those say more than it, and repeat what it says."""
+    inner = {
+        **values,
+        "server_headers": " ".join(
+            re.findall(r"^ {8}(add_header .*;)$", f"{values['listen']}\n{template}", re.MULTILINE)
+        ),
+    }
+    inner["answer"] = fill(read_text("answer.conf").rstrip(), inner)
+    return fill(template, {**values, "files": fill(read_text("files.conf").rstrip(), inner)})
 
 
 def plain_server(options: FrontOptions) -> dict[str, str]:
@@ -213,6 +253,24 @@ def limit_links(place: str, options: FrontOptions) -> str:
     begin with "./", nginx's prefix (-p).
     """
     return f"disable_symlinks if_not_owner from={place};" if options.user else ""
+
+
+def look_for_files(layers: Sequence[str], file: str) -> Iterator[str]:
+    """A look for a file in each of the layers, and the way there from the first that has it."""
+    for layer in layers:
+        yield f"set $hostel_layer {layer};"
+        yield f"if (-f $hostel_at/www/{layer}{file}) {{ rewrite ^ /.hostel/file{file} last; }}"
+
+
+def first_parts_of_file(n: int) -> str:
+    """The line of a map that has the first ``n`` parts of a file's path, for the layers of such mappings."""
+    layer, name = f"(?:private/)?{n}", f"hostel_its_prefix{n}"
+    return f'        "~^(?:{"usual|" if n == 1 else ""}{layer})(?<{name}>(?:/[^/]+){{{n}}})" ${name};'
+
+
+def variable_of(header: str) -> str:
+    """A header as it is part of a variable's name."""
+    return header.lower().replace("-", "_")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

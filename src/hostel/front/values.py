@@ -18,6 +18,12 @@ from hostel.options.site import Connections, Rate, Site
 
 BURST_SECONDS = 5  # a client may send so many seconds' worth of requests at once
 LENGTH_DIGITS = 16  # of a size in bytes
+# The end of a name that has a hash of the content in it: hexadecimal, as Django and webpack make it, or of Vite's alphabet.
+# A date is none, nor is a word.
+HASHED = (
+    r"[/.-](?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{8,64}(?:\.[A-Za-z0-9]+)+|"
+    r"-(?=[^.]*(?:[0-9_]|[A-Z][^.]*[A-Z]))(?=[^.]*[A-Za-z])[A-Za-z0-9_-]{8}(?:\.[A-Za-z0-9]+)+"
+)
 RATE_ZONE = "4m"  # each for about 20,000 clients; the oldest go first
 CONNECTIONS_ZONE = "1m"
 VALUES_END = "[^/]*$"  # of what has been looked for, in a path whose end spells the values
@@ -43,6 +49,10 @@ def spell(site: Site, before: str, now: int) -> str:
             words |= {"size": cache.size, "digest": site.digest, "epoch": epoch or now}
             if cache.ignored_cookies:
                 words["cookies"] = f",{','.join(cache.ignored_cookies)},"
+    if site.static_cache.hashed:
+        words["hashed"] = 1
+    if site.static_cache.age:
+        words["age"] = round(site.static_cache.age)
     return ";".join(f"{name}={value}" for name, value in words.items())
 
 
@@ -70,6 +80,15 @@ def limit_maps() -> list[str]:
         'map "$hostel_length>$hostel_most_body" $hostel_is_over {',
         '    default "";',
         f'    "~^([0-9]*)(?:{larger_digits()})[0-9]*$" 1;',
+        "}",
+    ]
+    lines += [
+        "# What a browser is told about keeping a static file.",
+        'map "$hostel_values//$hostel_sent" $hostel_keep {',
+        "    volatile;",
+        '    default "";',
+        f'    "~[/;]hashed=1[^/]*//.*(?:{HASHED})$" "public, max-age=31536000, immutable";',
+        '    "~[/;]age=(?<hostel_its_age>[0-9]+)[^/]*//" "public, max-age=$hostel_its_age";',
         "}",
     ]
     for rate in get_args(Rate):

@@ -86,6 +86,7 @@ def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, bin
         request=options.request,
         cache_dir=options.cache_dir,
         cache_size=options.cache_size,
+        caches_files=not options.reload,
     )
 
 

@@ -93,6 +93,7 @@ def make_order(
         idle_ignore=site.workers.idle_ignore,
         has_room=has_room,
         joins_processes=has_room and sandbox.has("processes"),
+        sent_by_front={path: prefix for prefix, path in site.sent_by_front},
     )
 
 

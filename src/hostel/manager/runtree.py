@@ -2,8 +2,9 @@
 
     sites/<site>/app.sock            the listening socket
     sites/<site>/log -> ...          the folder of the site's logs
-    sites/<site>/www -> files.<n>    static mappings, a link for each: 0/ has the innermost, 1/ and 2/ those around them;
-                                     errors/<status>.html has the site's own error pages
+    sites/<site>/www -> files.<n>    mappings, a link for each: usual/<path> when all paths have one part, as /static/;
+                                     whole when the only one is "/"; else more, and <parts>/<path> by the number of parts;
+                                     private/<parts>/<path>, errors/<status>.html
     sites/<site>/plain -> .          there is nothing of the following, nor mappings around others: the front need not look
     sites/<site>/asgi                the site takes HTTP, at sites/<site>/http.sock
     sites/<site>/static              the site has no application
@@ -37,11 +38,11 @@ from dataclasses import dataclass
 
 from hostel.front.pages import BY_KIND, PAUSES, Document
 from hostel.front.store import UNKEPT
-from hostel.options.site import static_layers
 
 FOLDERS = ("sites", "hosts", "wild", "acme")
 WRITABLE = ("tmp", UNKEPT)  # for the front
-UNUSUAL = ("asgi", "static", "values", "closed.html", "www/1")
+UNUSUAL = ("asgi", "static", "values", "closed.html", "www/whole", "www/more")
+LONE_LAYERS = {1: "usual", 0: "whole"}  # for a site whose paths in URLs have all so many parts
 MOST_STEPS = 1000  # of a path: links may lead in circles
 
 
@@ -52,6 +53,18 @@ class Entry:
     paths: Sequence[tuple[str, str]] = ()
     is_redirected: bool = False
     hsts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What of the file system the front serves for a site: by path in URLs, and by status."""
+
+    static: tuple[tuple[str, str], ...] = ()
+    private: tuple[tuple[str, str], ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+NO_FILES = Files()
 
 
 class RunTree:
@@ -96,23 +109,27 @@ class RunTree:
 
     # --- static files -----------------------------------------------------------------------------------------------
 
-    def publish_files(
-        self, name: str, static: Sequence[tuple[str, str]], errors: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def publish_files(self, name: str, files: Files) -> None:
         """Map paths in URLs, and statuses, to paths of the file system, all at once."""
         folder = f"sites/{name}"
-        if not static and not errors and not self._remove(f"{folder}/www"):
+        if files == NO_FILES and not self._remove(f"{folder}/www"):
             return
         old = [entry for entry in os.listdir(folder) if entry.startswith("files.")]
-        if static or errors:
-            layers = static_layers(static)
-            if any(layers[1:]):
-                self._remove(f"{folder}/plain")
+        if files != NO_FILES:
             new = self._unused("files")
-            for index, layer in enumerate(layers):
-                for prefix, path in layer:
-                    self._map(path, f"{folder}/{new}/{index}{prefix}")  # a mapping of "/" is the layer itself
-            for status, path in errors:
+            depths = {prefix.count("/") for prefix, _ in files.static}
+            lone = LONE_LAYERS.get(depths.pop(), "") if len(depths) == 1 else ""
+            if files.static and lone != "usual":
+                self._remove(f"{folder}/plain")
+            if files.static and not lone:
+                os.makedirs(f"{folder}/{new}/more")
+            for prefix, path in files.static:
+                self._map(
+                    path, f"{folder}/{new}/{lone or prefix.count('/')}{prefix}"
+                )  # a mapping of "/" is the layer itself
+            for prefix, path in files.private:
+                self._map(path, f"{folder}/{new}/private/{prefix.count('/')}{prefix}")
+            for status, path in files.errors:
                 self._map(path, f"{folder}/{new}/errors/{status}.html")
             self._link(new, f"{folder}/www")
         self._settle(name)

@@ -20,7 +20,7 @@ from hostel.machine.state import State
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import SiteLog
 from hostel.manager.queue import QueueMeter
-from hostel.manager.runtree import Entry, RunTree
+from hostel.manager.runtree import Entry, Files, RunTree
 from hostel.manager.sockets import QueueWatcher, bind_site_socket
 from hostel.manager.worker import ManagedWorker
 from hostel.options.check import identity_of
@@ -73,7 +73,7 @@ class ManagedSite:
         self.served_before = 0  # by workers that are gone
         self.quiet = 0
         self._domains: tuple[str, ...] = ()
-        self._files: tuple[tuple[tuple[str, str], ...], ...] | None = None  # an earlier manager may have left anything
+        self._files: Files | None = None  # an earlier manager may have left anything
         self._entry: Entry | None = None
         self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
         if surroundings.tree.open_site(site.name):
@@ -120,9 +120,10 @@ class ManagedSite:
             tree.unmark(site.name, "static")
         # In development the page of a site that does not start says why; nothing is to stand before it.
         errors = tuple(each for each in site.errors if each[0] != "503" or not self.surroundings.options.reload)
-        if (site.static, errors) != self._files:
-            tree.publish_files(site.name, site.static, errors)
-            self._files = site.static, errors
+        files = Files(site.static, site.private, errors)
+        if files != self._files:
+            tree.publish_files(site.name, files)
+            self._files = files
         tree.publish_values(site.name, spell(site, tree.values(site.name), time.time_ns()))
         entry = entry_of(site, takes_https=self.surroundings.options.takes_https)
         if entry != self._entry:

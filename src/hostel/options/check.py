@@ -69,12 +69,15 @@ def check_site(site: Site, options: ServerOptions) -> list[Problem]:
         problems += find_obstacles(site, identity_of(site, options))
     except SiteError as error:
         problems.append(Problem(site.name, site.file, "user", str(error), error.hint))
-    for prefix, path in site.static:
-        if not os.path.exists(path):
-            problems.append(
-                Problem(site.name, site.file, f"static.{prefix}/", f"{path} does not exist",
-                        "make it (Django: python manage.py collectstatic), or correct the path", is_fatal=False)
-            )  # fmt: skip
+    collect = "make it (Django: python manage.py collectstatic), or correct the path"
+    for key, mappings, remedy in (
+        ("static", site.static, collect),
+        ("private", site.private, "make it, or correct the path"),
+    ):
+        for prefix, path in mappings:
+            if not os.path.exists(path):
+                reason = f"{path} does not exist"
+                problems.append(Problem(site.name, site.file, f"{key}.{prefix}/", reason, remedy, is_fatal=False))
     for status, path in site.errors:
         if not os.path.isfile(path):
             reason, remedy = (

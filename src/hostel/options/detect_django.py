@@ -16,7 +16,7 @@ from typing import Any
 from hostel.options.detect_static import holds_code
 from hostel.options.fields import parse_application, parse_url_prefix
 from hostel.options.reading import Reader
-from hostel.options.site import STATIC_LAYERS
+from hostel.options.site import FILE_PARTS
 from hostel.options.static_eval import UNKNOWN, Evaluator, Import, Scope
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
@@ -248,9 +248,7 @@ def _merge(mappings: dict[str, str], reader: Reader, prefix: str, folder: str, d
         url, path = f"{prefix}/{name}", os.path.join(folder, name)
         served = _served(mappings, url)
         if served is None:
-            above = sum(url.startswith(f"{other}/") for other in mappings)
-            # One layer is kept for media files, which may lie around or inside static ones.
-            if above < STATIC_LAYERS - 1 and _is_usable(url, path):
+            if url.count("/") <= FILE_PARTS and _is_usable(url, path):
                 mappings[url] = path
         elif (
             depth < MERGED_DEPTH

@@ -50,7 +50,7 @@ COOKIE_BYTES = 120  # of all names that a site ignores: they become a part of a 
 # What the front's fixed configuration has a place for.
 Rate = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 Connections = Literal[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
-STATIC_LAYERS = 3  # how deep static mappings may lie in each other; the front tries the innermost first
+FILE_PARTS = 6  # of a path in URLs that is mapped to files; the front tries the longest first
 
 _CONFIG = ConfigDict(extra="forbid")
 
@@ -251,6 +251,25 @@ class CacheOptions:
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
+class StaticCacheOptions:
+    """How long browsers keep static files without asking again."""
+
+    hashed: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Files that have a hash of their content in their names, as Django's ManifestStaticFilesStorage, "
+            "webpack and Vite make them, are kept for a year.",
+            examples=[True],
+        ),
+    ] = False
+    age: Annotated[
+        Duration,
+        Field(description="Other static files are kept for so long; 0 leaves it to the browser.", examples=["1h"]),
+    ] = 0.0
+
+
+@options_dataclass(frozen=True, slots=True, config=_CONFIG)
 class SiteOptions:
     """What a site file may say."""
 
@@ -299,11 +318,29 @@ class SiteOptions:
             examples=[["mysite/wsgi.py"]],
         ),
     ] = ()
+    mounted_by: Annotated[
+        tuple[SiteName, ...],
+        Field(
+            description="Sites of other users that may mount this one: its pages are then theirs, too, for a browser.",
+            examples=[["portal"]],
+        ),
+    ] = ()
     static: Annotated[
         dict[UrlPrefix, PathText],
         Field(
             description="Paths in URLs that the front serves from files; relative to directory.",
             examples=[{"/static/": "static-root", "/favicon.ico": "static-root/favicon.ico"}],
+        ),
+    ] = field(default_factory=dict)
+    static_cache: Annotated[StaticCacheOptions, Field(description="How long browsers may keep static files.")] = (
+        StaticCacheOptions()
+    )
+    private: Annotated[
+        dict[UrlPrefix, PathText],
+        Field(
+            description="Paths of files that nobody can ask for, and that the application has the front send, by "
+            "X-Accel-Redirect: /path, or X-Sendfile: /the/file. Relative to directory.",
+            examples=[{"/downloads/": "media/paid"}],
         ),
     ] = field(default_factory=dict)
     errors: Annotated[
@@ -328,13 +365,6 @@ class SiteOptions:
             examples=[{"/shop": "shop"}],
         ),
     ] = field(default_factory=dict)
-    mounted_by: Annotated[
-        tuple[SiteName, ...],
-        Field(
-            description="Sites of other users that may mount this one: its pages are then theirs, too, for a browser.",
-            examples=[["portal"]],
-        ),
-    ] = ()
     tls: Annotated[TlsOptions, Field(description="How the site is reached by HTTPS.")] = TlsOptions()
     workers: Annotated[WorkerOptions, Field(description="How many workers, and when they leave.")] = WorkerOptions()
     limits: Annotated[LimitOptions, Field(description="What the site may take.")] = LimitOptions()
@@ -371,6 +401,8 @@ class Site:
     user: str | None
     reload_on: tuple[str, ...]
     static: tuple[tuple[str, str], ...]  # (path in URLs without the last slash, path of the file system)
+    static_cache: StaticCacheOptions
+    private: tuple[tuple[str, str], ...]  # as static
     errors: tuple[tuple[str, str], ...]  # (status, path of the file system)
     env: tuple[tuple[str, str], ...]
     workers: WorkerOptions
@@ -388,8 +420,13 @@ class Site:
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
-            self.workers.idle_ignore, self.guard,
+            self.workers.idle_ignore, self.guard, self.sent_by_front,
         )  # fmt: skip
+
+    @property
+    def sent_by_front(self) -> tuple[tuple[str, str], ...]:
+        """The files that the application may name by X-Sendfile; static ones count where some are private only."""
+        return (*self.private, *self.static) if self.private else ()
 
     @property
     def digest(self) -> str:
@@ -402,6 +439,7 @@ SECTIONS: dict[str, Any] = {
     "workers": WorkerOptions,
     "limits": LimitOptions,
     "cache": CacheOptions,
+    "static_cache": StaticCacheOptions,
     "guard": GuardOptions,
 }
 _adapter: TypeAdapter[SiteOptions] = TypeAdapter(SiteOptions)
@@ -476,6 +514,10 @@ def make_site(
         return os.path.normpath(os.path.join(base, os.path.expanduser(path)))
 
     directory = absolute(options.directory, folder)
+
+    def mapped(mappings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return tuple((prefix, absolute(mappings[prefix], directory)) for prefix in sorted(mappings))
+
     return (
         Site(
             name=name,
@@ -487,7 +529,9 @@ def make_site(
             environment=absolute(options.environment, folder) if options.environment else None,
             user=options.user,
             reload_on=tuple(dict.fromkeys(absolute(path, directory) for path in options.reload_on)),
-            static=tuple((prefix, absolute(options.static[prefix], directory)) for prefix in sorted(options.static)),
+            static=mapped(options.static),
+            static_cache=options.static_cache,
+            private=mapped(options.private),
             errors=tuple((status, absolute(path, directory)) for status, path in sorted(options.errors.items())),
             env=tuple(sorted(options.env.items())),
             workers=options.workers,
@@ -514,41 +558,21 @@ def _contradictions(name: str, file: str, table: Mapping[str, Any], options: Sit
     found: list[tuple[tuple[str, ...], str, str]] = []
     if options.app is None and not options.static and not options.mount:
         found.append(((), "the site has neither app nor static: there is nothing to serve", "add one of them"))
-    for key, table_of_paths in (("static", options.static), ("mount", options.mount)):
+    for key, table_of_paths in (("static", options.static), ("private", options.private), ("mount", options.mount)):
         if len(table_of_paths) < len(table.get(key, ())):
             reason = "two entries have the same path in URLs: '/a' and '/a/' are one"
             found.append(((key,), reason, "remove one of them"))
-    for prefix, depth in _depths(tuple(options.static)).items():
-        if depth >= STATIC_LAYERS:
-            reason = f"mappings lie inside this one, {depth} deep in each other"
-            found.append((("static", prefix or "/"), reason, f"at most {STATIC_LAYERS - 1} deep is possible"))
+    for key, mappings in (("static", options.static), ("private", options.private)):
+        for prefix in mappings:
+            if prefix.count("/") > FILE_PARTS:
+                reason = f"the path in URLs has {prefix.count('/')} parts"
+                found.append(((key, prefix), reason, f"at most {FILE_PARTS} are possible"))
     size = len(json.dumps(options.env, ensure_ascii=False).encode())
     if size > ENV_BYTES:
         reason = f"the variables have {size} bytes, and {ENV_BYTES} are allowed"
         found.append((("env",), reason, "put long ones into a file"))
     lines = _lines_of_keys(text) if found else {}
     return [Problem(name, file, _where(where, lines), reason, remedy) for where, reason, remedy in found]
-
-
-def _depths(prefixes: Sequence[str]) -> dict[str, int]:
-    """For each path in URLs how many others lie in it, inside of each other."""
-    depths = dict.fromkeys(prefixes, 0)
-    for prefix in sorted(prefixes, key=len, reverse=True):  # what lies inside is longer
-        above = prefix
-        while above:
-            above = above.rpartition("/")[0]
-            if above in depths:
-                depths[above] = max(depths[above], depths[prefix] + 1)
-    return depths
-
-
-def static_layers(static: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """The static mappings sorted into layers, innermost first, such that no two of a layer lie inside each other."""
-    depths = _depths([prefix for prefix, _ in static])
-    layers: list[list[tuple[str, str]]] = [[] for _ in range(STATIC_LAYERS)]
-    for prefix, path in static:
-        layers[depths[prefix]].append((prefix, path))
-    return layers
 
 
 # --- what is wrong, in words ---------------------------------------------------------------------------------------

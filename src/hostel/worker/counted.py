@@ -17,6 +17,7 @@ from typing import Any, Awaitable, Callable, Dict, FrozenSet, Iterable, List, Mu
 from hostel.worker import scoreboard
 from hostel.worker.gauge import Gauge
 from hostel.worker.queueing import QueueBound
+from hostel.worker.sendfile import redirect_headers
 from hostel.worker.stuck import RequestTooLong
 from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of, is_gone
 
@@ -181,7 +182,8 @@ class Counted:
             nonlocal is_started
             is_started = True
             if message["type"] in ("http.response.start", "websocket.accept"):
-                message = {**message, "headers": [*join_vary(list(message.get("headers", ()))), note]}
+                headers = redirect_headers(message.get("headers", ()))
+                message = {**message, "headers": [*join_vary(headers), note]}
                 running.progress(task, is_event_stream(message["headers"]))
             elif message.get("more_body"):
                 running.progress(task)

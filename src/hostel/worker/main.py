@@ -20,7 +20,7 @@ from typing import Any, Set, Tuple
 from hostel.errors import HostelError, PeerError
 from hostel.sandbox import operations
 from hostel.wire import Beat, Channel, Drain, HttpSocket, InterfaceFound, Ready, StartFailed, StartWorker, Step
-from hostel.worker import scoreboard
+from hostel.worker import scoreboard, sendfile
 from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
 
 LISTENER, CONTROL, BOARD, HTTP, ROOM = 3, 4, 5, 6, 7
@@ -128,6 +128,7 @@ class Worker:
 
     def serve(self, application: Any, interface: str) -> None:
         order = self.order
+        sendfile.places.update(order.sent_by_front)
         if interface == "asgi":
             from hostel.worker import asgi  # imports asyncio, which a WSGI worker does without
 

@@ -14,13 +14,16 @@ import stat
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-PASS, DROP, LENGTH, VARY = 1, 2, 3, 4  # what becomes of a header
+from hostel.worker import sendfile
+
+PASS, DROP, LENGTH, VARY, SENDFILE = 1, 2, 3, 4, 5  # what becomes of a header
 
 # Not the application's to send (RFC 9110, section 7.6.1; PEP 3333, "Other HTTP Features"), or ours.
 DROPPED = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
      "trailers", "transfer-encoding", "upgrade", "x-hostel")
 )  # fmt: skip
+SPECIAL = {"content-length": LENGTH, "vary": VARY, "x-sendfile": SENDFILE}
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
 KNOWN_NAMES = 1000
 BODYLESS = ("204", "304")
@@ -35,7 +38,7 @@ def _judge(name: str) -> int:
     if not name or not TOKEN.issuperset(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110, section 5.6.2)")
     lower = name.lower()
-    verdict = DROP if lower in DROPPED else {"content-length": LENGTH, "vary": VARY}.get(lower, PASS)
+    verdict = DROP if lower in DROPPED else SPECIAL.get(lower, PASS)
     if len(_verdicts) < KNOWN_NAMES:
         _verdicts[name] = verdict
     return verdict
@@ -145,6 +148,8 @@ class Response:
                 length = int(value)
             elif verdict == VARY:
                 vary += f", {value}" if vary else value
+            else:
+                lines.append("X-Accel-Redirect: " + sendfile.redirect_to(value) + "\r\n")
         if vary:
             lines.append(f"Vary: {vary}\r\n")  # in one line: of several, nginx before 1.23 heeds the last
         head = "".join(lines)
