@@ -68,7 +68,7 @@ class Report:
     """What came of it. ``failures`` of others; ``own``: of sites whose own worker had been killed."""
 
     requests: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: list[tuple[float, str]] = field(default_factory=list)  # when, and what
     failures: list[Sample] = field(default_factory=list)
     own: list[Sample] = field(default_factory=list)
     before: Calm | None = None
@@ -79,6 +79,11 @@ class Report:
     def success(self) -> float:
         """The share of the requests that were served, of those that no kill of their own worker has hit."""
         return 1 - len(self.failures) / max(1, self.requests - len(self.own))
+
+    def last_kill(self, sample: Sample) -> str:
+        """What was killed last when a request was to be answered."""
+        before = [target for moment, target in self.kills if moment <= sample.due + sample.seconds]
+        return before[-1] if before else "nothing"
 
     def leaks(self) -> list[str]:
         """What there is more of than before, in words."""
@@ -144,7 +149,7 @@ class Chaos:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self.report.kills[target] += 1
+                self.report.kills.append((time.monotonic(), target))
 
     def _find(self, target: str) -> int:
         if target == "manager":
@@ -197,11 +202,12 @@ def files_below(folder: Path) -> set[str]:
 
 
 def show(report: Report) -> None:
-    print(f"\n{sum(report.kills.values())} kills: {', '.join(f'{n} of {name}' for name, n in report.kills.items())}")
+    kills = Counter(target for _, target in report.kills)
+    print(f"\n{len(report.kills)} kills: {', '.join(f'{number} of {name}' for name, number in kills.items())}")
     print(f"  requests                           {report.requests:8}")
-    print(
-        f"  failures of others                 {len(report.failures):8}    {Counter(s.problem for s in report.failures)}"
-    )
+    print(f"  failures of others                 {len(report.failures):8}")
+    for (problem, target), number in Counter((s.problem, report.last_kill(s)) for s in report.failures).items():
+        print(f"    after the kill of a {target:<14} {number:8}    {problem}")
     print(f"  failures of a killed worker's site {len(report.own):8}    {Counter(s.problem for s in report.own)}")
     print(f"  others served                      {report.success * 100:8.4f} % (wanted: {WANTED * 100})")
     assert report.before is not None and report.after is not None

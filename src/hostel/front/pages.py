@@ -6,6 +6,7 @@ the reference come from here. A page is one file without scripts, readable in th
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib.resources
 import json
@@ -51,8 +52,13 @@ class Document:
 
 def make_page(title: str, text: str) -> str:
     """A page of our own; ``text`` is HTML."""
-    page = importlib.resources.files("hostel.front").joinpath("page.html").read_text()
-    return page.replace("[title]", html.escape(title)).replace("[text]", text)
+    return read_template().replace("[title]", html.escape(title)).replace("[text]", text)
+
+
+@functools.cache
+def read_template() -> str:
+    """The page that all are made from; read once, because it is needed when nothing can be opened any more."""
+    return importlib.resources.files("hostel.front").joinpath("page.html").read_text()
 
 
 def make_problem(page: ErrorPage, title: str = "", detail: str = "", problem_id: str = "") -> str:

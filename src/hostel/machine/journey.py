@@ -26,7 +26,8 @@ class Failure:
     """Why a worker could not start, or died: shown by the command line, the status and the development page alike.
 
     ``id`` is what a visitor sees in production; ``time`` is in seconds since the epoch; ``output`` is the end of what
-    the worker wrote; ``sources`` are the site's own files that were involved.
+    the worker wrote; ``sources`` are the site's own files that were involved. ``is_hosts``: nothing is wrong with the
+    site, the machine is full or has used something up, and that may pass at any moment.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Failure:
     output: str = ""
     journey: Journey = Journey()
     sources: tuple[str, ...] = ()
+    is_hosts: bool = False
 
     def __str__(self) -> str:
         return f"cannot start site {self.site}: {self.reason}"

@@ -13,7 +13,7 @@ from hostel.machine.commands import Command, Timer
 from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.pool import Pool
-from hostel.machine.restart import History
+from hostel.machine.restart import HOST_PAUSE, History
 from hostel.machine.state import State
 from hostel.options.site import Site
 
@@ -142,7 +142,7 @@ class Moves:
         self._do(
             c.CloseDoor(failure),
             c.WatchCode(failure),
-            c.SetTimer(Timer("retry"), self.history.pause),
+            c.SetTimer(Timer("retry"), min(self.history.pause, HOST_PAUSE) if failure.is_hosts else self.history.pause),
             c.TurnAway(failure),
         )
         return State.FAILED

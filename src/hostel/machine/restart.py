@@ -8,6 +8,7 @@ INTENSITY = 5  # so many deaths of serving workers ...
 PERIOD = 10.0  # ... within so many seconds make a site failed
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+HOST_PAUSE = 2.0  # when it is the machine that says no
 
 
 @dataclass(frozen=True, slots=True)

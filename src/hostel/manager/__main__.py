@@ -12,12 +12,14 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 
 import hostel
 from hostel.errors import HostelError, HostError
 from hostel.front.binary import Binary, find_binary
 from hostel.front.nginx import FrontOptions
 from hostel.manager.adoption import adopt
+from hostel.manager.caretaker import Caretaker
 from hostel.manager.certificates import Certificates
 from hostel.manager.control import Control
 from hostel.manager.front import NAME as FRONT
@@ -163,9 +165,12 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
         server.front.start()
     server.runner.workers.warm()
     link.listen(server.supervisor_said)
-    control = await Control(server).listen()
+    control = Control(server)
+    await control.listen()
     link.send(Serving())
+    caring = asyncio.create_task(Caretaker(server.runner, furnishing(server, control)).run())
     await server.ended.wait()
+    caring.cancel()
     if looking is not None:
         looking.cancel()
     if server.is_replaced:
@@ -174,6 +179,23 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
         return
     await server.end()
     control.close()
+
+
+def furnishing(server: Server, control: Control) -> Callable[[bool], Awaitable[None]]:
+    """What makes anew the parts of the run directory that are no site's."""
+
+    async def furnish(has_moved: bool) -> None:
+        assert server.front is not None
+        await server.front.configure()
+        if has_moved:
+            server.front.restart()
+        else:
+            server.front.reload()
+        if server.certificates is not None:
+            server.certificates.refresh()
+        await control.listen()
+
+    return furnish
 
 
 def main() -> int:

@@ -69,10 +69,15 @@ class Certificates:
         self._authority: Authority | None = None
         self._local: list[Pair] = []
         self._used: set[str] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make the folders, if they are not there, and publish what belongs there."""
         for name in FOLDERS:
             os.makedirs(name, mode=0o710 if name == "tls" else 0o750, exist_ok=True)
-            if front_group is not None:
-                os.chown(name, 0, front_group)
+            if self.front_group is not None:
+                os.chown(name, 0, self.front_group)
+        self._changed.set()
 
     def apply(self, plan: Plan) -> None:
         """There is another plan."""

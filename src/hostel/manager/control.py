@@ -190,15 +190,28 @@ class Control:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self._listening: asyncio.Server | None = None
 
-    async def listen(self) -> asyncio.Server:
+    async def listen(self) -> None:
+        """Begin to listen, or begin anew, where the working directory is now."""
+        self.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(PATH)
-        old = os.umask(0o177)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        old = os.umask(0o177)  # of the whole process: nothing else may run until it is back
         try:
-            return await asyncio.start_unix_server(self._serve, PATH)
+            sock.bind(PATH)
+        except OSError:
+            sock.close()
+            raise
         finally:
             os.umask(old)
+        self._listening = await asyncio.start_unix_server(self._serve, sock=sock)
+
+    def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(0)  # what has been drained has been taken

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
-from hostel.errors import Bug, HostelError
+from hostel.errors import Bug, HostelError, SiteError
 from hostel.front.pages import Document
 from hostel.machine import commands as c
 from hostel.machine import events as e
@@ -118,7 +118,11 @@ class Runner:
         for command in commands:
             try:
                 self._act(managed, command)
-            except HostelError as error:  # what the other commands bring about has to be in step with the machine
+            except (
+                HostelError,
+                OSError,
+            ) as error:  # what the other commands bring about has to be in step with the machine
+                managed.is_torn = managed.is_torn or not isinstance(error, SiteError)
                 self.log(managed, f"{error}")
             except Exception:
                 self._report_bug(name)
@@ -145,6 +149,16 @@ class Runner:
             return
         managed.outdated = 0
         managed.purge_cache()
+
+    def mend(self, name: str, *, is_elsewhere: bool) -> None:
+        """Put back what the run tree has lost of a site. Raises ``OSError`` or ``HostelError``."""
+        managed = self.sites[name]
+        is_new = managed.mend(is_elsewhere=is_elsewhere)
+        if managed.is_closed:
+            self._close_door(managed, managed.machine.failure)
+        self.log(managed, "the run directory has it again")
+        if is_new:  # nobody comes to the old socket any more
+            self.dispatch(name, e.ReloadOrdered())
 
     def _report_bug(self, name: str) -> None:
         print(f"hostel: site={name} this is a bug in Hostel, please report it:", file=sys.stderr)
@@ -213,8 +227,7 @@ class Runner:
             case c.Discard():
                 self._discard(managed)
             case c.CloseDoor(failure):
-                pause = managed.machine.history.pause if failure else 0.0
-                managed.close_door(self._page(managed, failure), pause, is_stopped=failure is None)
+                self._close_door(managed, failure)
             case c.OpenDoor():
                 managed.open_door()
                 self.workers.end_away(managed)
@@ -237,6 +250,10 @@ class Runner:
         if self.watched.pop(managed.name, None) or is_other:
             self._watch_code()
         del self.sites[managed.name]
+
+    def _close_door(self, managed: ManagedSite, failure: Failure | None) -> None:
+        pause = managed.machine.history.pause if failure else 0.0
+        managed.close_door(self._page(managed, failure), pause, is_stopped=failure is None)
 
     def _page(self, managed: ManagedSite, failure: Failure | None) -> Document:
         return make_closed_page(managed.name, failure, is_development=self.options.reload, retried_at=managed.resumes)

@@ -103,6 +103,13 @@ class RunTree:
         os.symlink(".", f"sites/{name}/tls")
         return True
 
+    def mend_site(self, name: str) -> None:
+        """Make a site's folder, or what is missing of it."""
+        self.open_site(name)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(".", f"sites/{name}/tls")
+        self._settle(name)
+
     def link_log(self, name: str, folder: str) -> None:
         """Tell the front where a site's logs are."""
         self._link(folder, f"sites/{name}/log")
@@ -234,6 +241,19 @@ class RunTree:
         with contextlib.suppress(OSError):
             found["*"] = site_of(os.readlink("default"))
         return found
+
+    def has(self, name: str, entries: Sequence[str], domains: Sequence[str]) -> bool:
+        """Whether a site's folder has these entries, and its domains lead there, those that no other site is to have."""
+        if not all(os.path.lexists(f"sites/{name}/{entry}") for entry in entries):
+            return False
+        for domain in domains:
+            if self.owners.get(domain, name) == name:
+                try:
+                    if site_of(os.readlink(place_of(domain)[0])) != name:
+                        return False
+                except OSError:
+                    return False
+        return True
 
     # --- marks ------------------------------------------------------------------------------------------------------
 

@@ -259,7 +259,7 @@ class Server:
                         self.runner.dispatch(name, e.ReloadOrdered())
         for name, failure in mended.items():
             if self.runner.watched.get(name) is failure:
-                pause = max(0.0, RETRY_SECONDS - (time.time() - self.runner.sites[name].since))
+                pause = min(RETRY_SECONDS, max(0.0, self.runner.sites[name].since + RETRY_SECONDS - time.time()))
                 asyncio.get_running_loop().call_later(pause, self._retry, name, failure)
 
     def _retry(self, name: str, failure: Failure) -> None:

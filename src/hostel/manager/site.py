@@ -44,9 +44,9 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_watching", "last_active",
-        "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "outdated", "quiet", "replaced_at", "served",
-        "served_before", "since", "surroundings", "timers", "workers",
+        "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_torn", "is_watching",
+        "last_active", "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "outdated", "quiet",
+        "replaced_at", "served", "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
     def __init__(self, site: Site, surroundings: Surroundings) -> None:
@@ -60,6 +60,7 @@ class ManagedSite:
         self.away: ManagedWorker | None = None  # it answers those who wait while the door is closed
         self.is_closed = False
         self.outdated = 0  # the newest generation of code whose answers are to be forgotten when a newer one serves
+        self.is_torn = False  # the run tree has not what it should have, because the system said no
         self.noted = ""  # what the next manager is told about the site
         self.is_watching = False
         self.timers: dict[Timer, asyncio.TimerHandle] = {}
@@ -76,8 +77,11 @@ class ManagedSite:
         self._files: Files | None = None  # an earlier manager may have left anything
         self._entry: Entry | None = None
         self._log_owner: tuple[str | None] | None = None  # the user for whom the log has been made
-        if surroundings.tree.open_site(site.name):
-            self._entry = Entry()
+        try:
+            if surroundings.tree.open_site(site.name):
+                self._entry = Entry()
+        except OSError:  # the disk is full; what follows will say so
+            self.is_torn = True
 
     @property
     def name(self) -> str:
@@ -145,16 +149,16 @@ class ManagedSite:
         site = self.machine.site
         if self._log_owner == (site.user,):
             return
-        self._log_owner = (site.user,)
         self.surroundings.tree.link_log(site.name, self.log.folder)
         front = self.surroundings.front_ids
         if front is None:
             self.log.prepare(None, None)
-            return
-        gid = 0
-        with contextlib.suppress(HostelError):  # an unknown user: its start will say so
-            gid = identity_of(site, self.surroundings.options).gid
-        self.log.prepare(gid, front[0])
+        else:
+            gid = 0
+            with contextlib.suppress(HostelError):  # an unknown user: its start will say so
+                gid = identity_of(site, self.surroundings.options).gid
+            self.log.prepare(gid, front[0])
+        self._log_owner = (site.user,)
 
     def inherit_domain(self, domain: str) -> None:
         """The run tree routes this domain here already."""
@@ -183,6 +187,45 @@ class ManagedSite:
     def purge_cache(self) -> None:
         """Have the front find nothing any more of what it has kept of the site's answers."""
         self.surroundings.tree.publish_values(self.name, spell(self.machine.site, "", time.time_ns()))
+
+    def is_intact(self) -> bool:
+        """Whether the run tree has what it should have of the site, as far as that is quickly seen."""
+        if self.is_torn:
+            return False
+        site, machine, tree = self.machine.site, self.machine, self.surroundings.tree
+        if machine.is_removed:
+            return True
+        here = {
+            "log": self._log_owner is not None,
+            "app.sock": self.listener >= 0,
+            "http.sock": self.http >= 0,
+            "asgi": self.http >= 0 and machine.is_asgi and machine.state is State.SERVING,
+            "closed.html": self.is_closed,
+            "www": bool(site.static),
+            "static": site.app is None,
+        }
+        return tree.has(site.name, [name for name, is_wanted in here.items() if is_wanted], self._domains)
+
+    def mend(self, *, is_elsewhere: bool = False) -> bool:
+        """Put back what the run tree should have of the site; whether it has other sockets now. Raises ``OSError``.
+
+        ``is_elsewhere``: this is another run tree, and what is there is of no use.
+        """
+        site, tree = self.machine.site, self.surroundings.tree
+        self.is_torn = True  # until all has been done
+        tree.mend_site(site.name)
+        self._log_owner = self._files = self._entry = None
+        self._domains = tuple(domain for domain in self._domains if domain not in site.domains)
+        self.prepare_log()
+        names = [kind for kind, socket in (("app", self.listener), ("http", self.http)) if socket >= 0]
+        is_new = is_elsewhere or not all(os.path.lexists(f"sites/{site.name}/{kind}.sock") for kind in names)
+        if is_new:
+            self.renew_sockets()
+        elif self.http >= 0 and self.machine.is_asgi:
+            self.announce_http()
+        self.publish(site)
+        self.is_torn = False
+        return is_new
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 

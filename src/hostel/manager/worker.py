@@ -127,8 +127,8 @@ class ManagedWorker:
     ) -> None:
         """Begin to listen to it. Takes over the channel and the log's descriptor; the scoreboard's is closed by the caller."""
         self.channel = channel
-        self.board = scoreboard.attach(board)
         self.log = LogReader(log, site_log, self.tag)
+        self.board = scoreboard.attach(board)
         asyncio.get_running_loop().add_reader(channel.fileno(), self.listen, on_message)
 
     def listen(self, on_message: Callable[[ManagedWorker, Any, list[int]], None]) -> None:
@@ -197,7 +197,7 @@ class ManagedWorker:
         return reading.load if self.is_asgi else reading.busy / self.slots
 
     def make_failure(
-        self, reason: str, hint: str = "", *, traceback: str = "", sources: tuple[str, ...] = ()
+        self, reason: str, hint: str = "", *, traceback: str = "", sources: tuple[str, ...] = (), is_hosts: bool = False
     ) -> Failure:
         """A record of what has gone wrong with this worker; in words that may be the worker's own, made fit to be shown."""
         return Failure(
@@ -212,6 +212,7 @@ class ManagedWorker:
             output=self.log.tail if self.log else "",
             journey=self.journey,
             sources=sources,
+            is_hosts=is_hosts,
         )
 
     def make_exit_failure(self, code: int, *, is_out_of_memory: bool = False) -> Failure:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hostel.errors import HostelError, PeerError
+from hostel.errors import HostelError, HostError, PeerError
 from hostel.front.pages import Document
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
@@ -31,7 +31,7 @@ from hostel.manager.budget import LOOK_SECONDS, Purse, Start
 from hostel.manager.deaths import Deaths, MemoryWatch
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
-from hostel.manager.rooms import Rooms
+from hostel.manager.rooms import Room, Rooms
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.worker import ManagedWorker, sentence_of
 from hostel.manager.zygotes import Cell, Zygote, Zygotes
@@ -53,6 +53,7 @@ from hostel.wire import (
     Spawned,
     SpawnFailed,
     StartFailed,
+    StartWorker,
     Step,
     WorkerEnded,
 )  # fmt: skip
@@ -60,6 +61,7 @@ from hostel.worker import scoreboard
 from hostel.worker.main import NOT_YOURS
 
 AWAY = 0  # the number of the worker that answers a closed site's queue
+HANG_UP_PAUSE = 0.2
 AWAY_PAUSE = 1.0  # before another is ordered, when one has answered nobody
 ATTEMPTS = 3  # orders for one worker, when its zygotes die before they have forked it
 FORK_SECONDS = 30.0  # for a zygote to fork, its own start included
@@ -99,7 +101,6 @@ class Workers:
 
     def queue_start(self, managed: ManagedSite, number: int, generation: int, site: Site) -> None:
         """Order a worker as soon as fewer than the allowed number are starting on this machine."""
-        managed.prepare_log()
         worker = ManagedWorker(managed.name, number, generation, site.workers.threads)
         managed.workers[number] = worker
         self.starts.append((managed, worker, site))
@@ -121,13 +122,16 @@ class Workers:
 
     def _try_order(self, managed: ManagedSite, worker: ManagedWorker, site: Site) -> None:
         try:
+            managed.prepare_log()
             self._order(managed, worker, site)
         except Exception as error:
             reason, hint = str(error), getattr(error, "hint", "")
+            is_hosts = isinstance(error, (HostError, OSError))
             if not isinstance(error, (HostelError, OSError)):
                 reason, hint = f"{type(error).__name__}: {error}", "this is a bug in Hostel, please report it"
                 traceback.print_exc()
-            self._gone(managed, worker, worker.make_failure(reason, hint, sources=(site.file,)))
+            failure = worker.make_failure(reason, hint, sources=(site.file,), is_hosts=is_hosts)
+            self._gone(managed, worker, failure)
 
     def _room_answered(self, managed: ManagedSite, worker: ManagedWorker, site: Site, problem: str) -> None:
         """The room that a worker has waited for is ready, or cannot be made."""
@@ -149,7 +153,10 @@ class Workers:
         self._pump()
 
     def _order(self, managed: ManagedSite, worker: ManagedWorker, site: Site, page: str = "") -> None:
-        """Order a worker from its zygote. Raises ``SiteError`` or ``OSError`` when that is of no use."""
+        """Order a worker from its zygote.
+
+        Raises ``SiteError`` or ``OSError`` when that is of no use; what the worker has been given then is closed with it.
+        """
         if page:  # this is not the site's code, and its user may be what is wrong with the site
             site = replace(site, user=None, environment=None)
         identity = identity_of(site, self.surroundings.options)
@@ -172,34 +179,48 @@ class Workers:
             zygote = self.zygotes.find(site.environment, cell)
             order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
         order = order._replace(has_http=managed.http >= 0)
-        board = scoreboard.create(worker.slots)
-        ours, theirs = Channel.pair()
-        reader, writer = os.pipe()
-        if os.geteuid() == 0:
-            os.fchown(writer, identity.uid, identity.gid)  # an application may open /dev/stdout
+        with contextlib.ExitStack() as given:  # the zygote gets copies
+            board = scoreboard.create(worker.slots)
+            given.callback(os.close, board)
+            ours, theirs = Channel.pair()
+            given.callback(theirs.close)
+            worker.channel = ours
+            reader, writer = os.pipe()
+            given.callback(os.close, writer)
+            if os.geteuid() == 0:
+                os.fchown(writer, identity.uid, identity.gid)  # an application may open /dev/stdout
+            worker.digest = site.digest
+            worker.uid = identity.uid
+            self._send_order(managed, worker, zygote, order, (reader, theirs.fileno(), writer, board), room)
+        self.loop.call_later(FORK_SECONDS, self._check_forked, worker, zygote)
+
+    def _send_order(
+        self,
+        managed: ManagedSite,
+        worker: ManagedWorker,
+        zygote: Zygote,
+        order: StartWorker,
+        descriptors: tuple[int, int, int, int],
+        room: Room | None,
+    ) -> None:
+        reader, theirs, writer, board = descriptors
+        assert worker.channel is not None
         worker.zygote = zygote
         worker.attempts += 1
         worker.has_http = managed.http >= 0
-        zygote.orders.add((site.name, worker.number))
+        zygote.orders.add((worker.site, worker.number))
         zygote.ordered += 1
-        worker.digest = site.digest
         worker.code = zygote.code
-        worker.uid = identity.uid
-        self.listen_to(managed, worker, ours, reader, board)
-        if not page:
-            for name, descriptor in zip(worker.names(), (ours.fileno(), reader, board), strict=True):
+        self.listen_to(managed, worker, worker.channel, reader, board)
+        if not order.page:
+            for name, descriptor in zip(worker.names(), (worker.channel.fileno(), reader, board), strict=True):
                 self.surroundings.link.keep(name, descriptor, worker.note())
             self.surroundings.link.flush()
         try:
-            descriptors = [managed.listener, theirs.fileno(), writer, board, *managed.sockets[1:]]
-            zygote.channel.send(order, [*descriptors, *([room.descriptor] if room and order.has_room else [])])
+            lent = [managed.listener, theirs, writer, board, *managed.sockets[1:]]
+            zygote.channel.send(order, [*lent, *([room.descriptor] if room and order.has_room else [])])
         except (BrokenPipeError, ConnectionResetError):
             self.loop.call_soon(self._lose, zygote, "it died")
-        finally:
-            theirs.close()
-            os.close(writer)
-            os.close(board)
-        self.loop.call_later(FORK_SECONDS, self._check_forked, worker, zygote)
 
     def _check_forked(self, worker: ManagedWorker, zygote: Zygote) -> None:
         if worker.zygote is zygote and not worker.pid and (worker.site, worker.number) in zygote.orders:
@@ -314,6 +335,9 @@ class Workers:
             if managed.away is worker:
                 managed.away = None
                 pause = 0.0 if served else AWAY_PAUSE
+                if failure.is_hosts:
+                    self._hang_up(managed)
+                    pause = HANG_UP_PAUSE
                 self.loop.call_later(pause, self.dispatch, managed.name, e.TurnedAway())
             return
         managed.served_before += served
@@ -349,7 +373,15 @@ class Workers:
             self._order(managed, worker, managed.machine.site, page.html)
         except (HostelError, OSError) as error:
             print(f"site={managed.name} cannot answer those who wait: {error}", file=sys.stderr, flush=True)
-            self._gone(managed, worker, worker.make_failure(str(error)))
+            self._gone(managed, worker, worker.make_failure(str(error), is_hosts=True))
+
+    def _hang_up(self, managed: ManagedSite) -> None:
+        """Nobody can be had who would answer those who wait: close the connections, of which the front makes an error page."""
+        try:
+            managed.renew_sockets()
+        except (HostelError, OSError) as error:
+            managed.is_torn = True
+            print(f"site={managed.name} {error}", file=sys.stderr, flush=True)
 
     def end_away(self, managed: ManagedSite) -> None:
         """The door is open again: whoever waits now is served."""
@@ -386,7 +418,7 @@ class Workers:
                 print(
                     f"hostel: the zygote of {zygote.environment or sys.prefix}: {reason}", file=sys.stderr, flush=True
                 )
-                self._order_again(*found, reason, may_retry=self.zygotes.distrust(zygote))
+                self._order_again(*found, reason, may_retry=self.zygotes.distrust(zygote), is_hosts=True)
             case Outdated(_, _, path) if found is not None and not found[1].pid:
                 where = zygote.environment or sys.prefix
                 self.zygotes.retire(zygote)
@@ -425,7 +457,9 @@ class Workers:
         if orphans:
             self.loop.call_later(ORPHAN_SECONDS, self._check_orphans, orphans)
 
-    def _order_again(self, managed: ManagedSite, worker: ManagedWorker, reason: str, *, may_retry: bool) -> None:
+    def _order_again(
+        self, managed: ManagedSite, worker: ManagedWorker, reason: str, *, may_retry: bool, is_hosts: bool = False
+    ) -> None:
         """A worker has not been forked, which is not the site's fault: try again, but not for ever."""
         if may_retry and worker.phase == "ordered" and worker.number != AWAY and worker.attempts < ATTEMPTS:
             self._release(managed, worker)
@@ -433,7 +467,8 @@ class Workers:
             self.starts.appendleft((managed, worker, managed.machine.workers[worker.number].site))
             self.loop.call_soon(self._pump)
         else:
-            self._gone(managed, worker, worker.make_failure(reason, "the server's log may say more"))
+            failure = worker.make_failure(reason, "the server's log may say more", is_hosts=is_hosts)
+            self._gone(managed, worker, failure)
 
     def _check_orphans(self, orphans: list[tuple[ManagedSite, ManagedWorker]]) -> None:
         """The zygote may have reaped a worker, and died before it could say so."""
@@ -470,7 +505,12 @@ class Workers:
         worker.is_asgi = interface == "asgi"
         if worker.is_asgi:
             self.surroundings.link.note(worker.names()[0], worker.note())
-            managed.listen_http()
+            try:
+                managed.listen_http()
+            except (HostelError, OSError) as error:
+                worker.last_failure = worker.make_failure(str(error), is_hosts=True)
+                self.kill(managed, worker.number, signal.SIGKILL, str(error))
+                return
             if not worker.has_http:
                 worker.send(HttpSocket(), (managed.http,))
 

@@ -57,7 +57,8 @@ from hostel.wire import (
 
 STOP_SECONDS = 2.6  # for the manager to end everything in good order; what is left then is killed
 RESTART_SECONDS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pauses between starts of a manager that keeps dying
-CALM_SECONDS = 30.0  # a manager that lived that long starts the row of pauses anew
+SHORTAGE_SECONDS = 1.0  # after which a start is tried again that the system has refused
+CALM_SECONDS = 5.0  # a manager that lived that long starts the row of pauses anew
 KILL_SECONDS = 5.0
 DEAF_SECONDS = 30  # a manager that leaves its channel full for so long is ended: the next one will read
 REMAINS_SECONDS = 10.0  # for what is left of a server whose supervisor was killed to end
@@ -152,7 +153,7 @@ class Supervisor:
             )
         except OSError as error:  # no memory, or no process left
             ours.close()
-            self.restart_at = time.monotonic() + RESTART_SECONDS[-1]
+            self.restart_at = time.monotonic() + SHORTAGE_SECONDS
             print(f"hostel: cannot start a manager: {error}", file=sys.stderr, flush=True)
             return
         finally:
@@ -394,8 +395,9 @@ def main() -> int:
         sweep(run_dir)  # an earlier server may have been killed
         status = Supervisor(command, descriptor).run()
         sweep(run_dir)
-        with contextlib.suppress(OSError):  # the folder may be another's, or a mount
+        with contextlib.suppress(OSError):  # somebody may have been quicker
             os.unlink(os.path.join(run_dir, LOCK))
+        with contextlib.suppress(OSError):  # the folder may be another's, or a mount
             os.rmdir(run_dir)
         return status
     except HostelError as error:
