@@ -27,8 +27,8 @@ SHORTEST_WINDOW = 1.0  # seconds, for sites that may not idle at all
 class Load:
     """What one look at a site's scoreboards and queue has found.
 
-    running: requests, WebSockets and streams that are open now.
-    occupied: how many workers they fill: ``running`` over threads; for ASGI the loops' shares of time, added up.
+    running: requests, WebSockets and streams that are open now and count as use.
+    occupied: how many workers are filled: requests over threads; for ASGI the loops' shares of time, added up.
     waiting: requests in the queue while all workers are occupied.
     pace: requests that all workers together have finished per second since the last look.
     idle_for: seconds since anything ran.

@@ -23,6 +23,7 @@ from hostel.api.views import (
 )  # fmt: skip
 from hostel.errors import HostError, SiteError, UsageError
 from hostel.machine import events as e
+from hostel.machine.budget import Need, need_of
 from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.site import SiteMachine
@@ -487,10 +488,14 @@ def is_part(path: str, directory: str) -> bool:
 
 
 def is_starting(machine: SiteMachine) -> bool:
-    """Whether a worker is on its way."""
-    return any(worker.phase in (Phase.ORDERED, Phase.STARTING) for worker in machine.workers.values())
+    """Whether a worker is on its way. One more that is not forked yet does not count: it may wait for room for ever."""
+    return any(
+        worker.phase is Phase.STARTING or (worker.phase is Phase.ORDERED and need_of(machine, number) is not Need.MORE)
+        for number, worker in machine.workers.items()
+    )
 
 
 def is_moving(machine: SiteMachine) -> bool:
     """Whether something that was ordered has not come to its end yet."""
-    return bool(machine.successor) or any(w.phase.value != "ready" for w in machine.workers.values())
+    is_leaving = any(worker.phase is Phase.LEAVING for worker in machine.workers.values())
+    return bool(machine.successor) or is_leaving or is_starting(machine)
