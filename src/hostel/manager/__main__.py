@@ -29,6 +29,7 @@ from hostel.manager.link import Inheritance, SupervisorLink
 from hostel.manager.logs import prepare_folder
 from hostel.manager.server import Server
 from hostel.manager.sockets import bind_front_socket
+from hostel.manager.tlstree import TlsTree
 from hostel.manager.upgrade import TRIAL
 from hostel.manager.zygotes import zygote_command
 from hostel.options import server as server_options
@@ -151,7 +152,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     server.reload_outdated()
     server.report(plan, {})
     if options.listen_tls:
-        server.certificates = Certificates(options, front_ids[1] if front_ids else None)
+        server.certificates = Certificates(options, TlsTree(front_ids[1] if front_ids else None))
         server.certificates.apply(plan)
         looking = asyncio.create_task(server.certificates.run())
         with contextlib.suppress(TimeoutError):  # who names one may not hold up the others

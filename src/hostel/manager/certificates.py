@@ -1,12 +1,8 @@
-"""Certificates in the run tree, where the front finds them by the name in a handshake; replaced without a reload.
-
-    tls/pairs/<id>/certificate.pem, key.pem   what a pair is never changes: another one has another id
-    tls/exact/<domain> -> ../pairs/<id>       tls/wild/<domain> for *.<domain>
-    tls/exact/-none                           for clients that name no host
+"""Which certificate each domain has: read when something changes, chosen, published without a reload, and judged.
 
 The hard part is who reads. A pair that a site file names is read by a program that has become the site's user, those of the
-server's folder by one that is who the server is (``certificates.reading``); what comes back is written where nobody but
-root and the front may look. A pair that cannot be used leaves the former one where it is, with a problem to show.
+server's folder by one that is who the server is (``certificates.reading``). A pair that cannot be used leaves the former one
+where it is, with a problem to show.
 
 Nothing here is in a hurry, nor in anybody's way: one task looks when it has been told that something changed, and a few
 times a day, because certificates end by themselves.
@@ -18,7 +14,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +23,7 @@ from hostel.certificates import reading
 from hostel.certificates.development import NAMES_AT_ONCE, Authority
 from hostel.certificates.pair import Complaint, Pair, choose, complain_of_time, local_names, uncovered
 from hostel.errors import HostelError, PeerError, SiteError
+from hostel.manager.tlstree import NO_NAME, TlsTree
 from hostel.manager.watch import Watcher
 from hostel.options.check import identity_of
 from hostel.options.server import ServerOptions
@@ -35,8 +31,6 @@ from hostel.options.site import Problem
 from hostel.plan import Plan
 from hostel.sandbox.identity import Identity
 
-FOLDERS = ("tls", "tls/pairs", "tls/exact", "tls/wild")
-NO_NAME = "-none"
 PAUSE_SECONDS = 0.5  # between two looks, however often something changes
 LOOK_SECONDS = 6 * 3600.0
 MOST_SHARED = 1000  # pairs in the server's folder
@@ -53,30 +47,24 @@ class Asked:
 
 
 class Certificates:
-    """Owns ``tls`` in the current working directory. ``front_group`` is the gid of the front, None unprivileged."""
+    """Decides what lies in ``tree``."""
 
-    def __init__(self, options: ServerOptions, front_group: int | None) -> None:
+    def __init__(self, options: ServerOptions, tree: TlsTree) -> None:
         self.options = options
-        self.front_group = front_group
+        self.tree = tree
         self.problems: dict[str, tuple[Problem, ...]] = {}  # by site; those of the server's folder under ""
-        self.covered: frozenset[str] = frozenset()  # the domains that have a certificate
+        self.settled = asyncio.Event()  # the first look is over
         self._plan = Plan()
         self._changed = asyncio.Event()
-        self.settled = asyncio.Event()  # the first look is over
         self._watcher = Watcher(lambda paths: self._changed.set())
         self._seen: dict[Asked, tuple[Signature, Pair | Complaint]] = {}
         self._good: dict[Asked, Pair] = {}
         self._authority: Authority | None = None
         self._local: list[Pair] = []
-        self._used: set[str] = set()
-        self.refresh()
 
     def refresh(self) -> None:
-        """Make the folders, if they are not there, and publish what belongs there."""
-        for name in FOLDERS:
-            os.makedirs(name, mode=0o710 if name == "tls" else 0o750, exist_ok=True)
-            if self.front_group is not None:
-                os.chown(name, 0, self.front_group)
+        """Somebody may have removed what lay in the tree: publish it anew."""
+        self.tree.refresh()
         self._changed.set()
 
     def apply(self, plan: Plan) -> None:
@@ -119,7 +107,7 @@ class Certificates:
             names[NO_NAME] = self._good[shared["default"]]
         failed = {site for site, one in own.items() if one not in self._good}
         is_shared_broken = "" in found or any(one not in self._good for one in shared.values())
-        self._publish(names, {domain for domain, site in plan.owners.items() if site in failed or is_shared_broken})
+        self.tree.publish(names, {domain for domain, site in plan.owners.items() if site in failed or is_shared_broken})
         self._complain(plan, own, shared, names, found)
 
     # --- what to read -----------------------------------------------------------------------------------------------
@@ -208,56 +196,6 @@ class Certificates:
             found[NO_NAME] = next(iter(found.values()))
         return found
 
-    # --- what to write ----------------------------------------------------------------------------------------------
-
-    def _publish(self, names: Mapping[str, Pair], kept: set[str]) -> None:
-        """Link each name to its pair; of other names only those that are ``kept`` keep what they have."""
-        for pair in set(names.values()):
-            self._write(pair)
-        for folder, prefix in (("tls/exact", ""), ("tls/wild", "*.")):
-            wanted = {name: pair for name, pair in names.items() if name.startswith("*.") == bool(prefix)}
-            there = {entry: read_link(f"{folder}/{entry}") for entry in os.listdir(folder)}
-            for name, pair in wanted.items():
-                entry, target = name.removeprefix(prefix), f"../pairs/{pair.id}"
-                if there.get(entry) != target:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{folder}/.new")
-                    os.symlink(target, f"{folder}/.new")
-                    os.rename(f"{folder}/.new", f"{folder}/{entry}")
-            for entry in there:
-                if prefix + entry not in wanted and prefix + entry not in kept:
-                    os.unlink(f"{folder}/{entry}")
-        self.covered = frozenset(
-            prefix + entry for folder, prefix in (("tls/exact", ""), ("tls/wild", "*.")) for entry in os.listdir(folder)
-        )
-        used = {
-            os.path.basename(read_link(f"tls/{kind}/{one}"))
-            for kind in ("exact", "wild")
-            for one in os.listdir(f"tls/{kind}")
-        }
-        for pair_id in set(os.listdir("tls/pairs")) - used - self._used:  # the front may still be reading the last ones
-            shutil.rmtree(f"tls/pairs/{pair_id}", ignore_errors=True)
-        self._used = used
-
-    def _write(self, pair: Pair) -> None:
-        """The two files of a pair, readable by the front alone, whole or not at all."""
-        folder = f"tls/pairs/{pair.id}"
-        if os.path.isdir(folder):
-            return
-        shutil.rmtree(f"{folder}.new", ignore_errors=True)
-        os.mkdir(f"{folder}.new", 0o700)
-        for name, text in (("certificate.pem", pair.certificate), ("key.pem", pair.key)):
-            descriptor = os.open(f"{folder}.new/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w") as file:
-                file.write(text)
-                if self.front_group is not None:
-                    os.fchown(descriptor, 0, self.front_group)
-                    os.fchmod(descriptor, 0o640)
-        if self.front_group is not None:
-            os.chown(f"{folder}.new", 0, self.front_group)
-            os.chmod(f"{folder}.new", 0o750)
-        os.rename(f"{folder}.new", folder)
-
     # --- what to say ------------------------------------------------------------------------------------------------
 
     def _complain(
@@ -332,10 +270,3 @@ def signature_of(path: str) -> tuple[int, ...]:
     except OSError as error:
         return (error.errno or 0,)
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
-
-
-def read_link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""

@@ -16,7 +16,7 @@
     sites/<site>/tls -> .            where requests by HTTPS come in, also in paths/ and redirect/
     sites/<site>/hsts -> hsts-for/*  for how many seconds browsers are to come by HTTPS; "+": by all names below, too
     hosts/<domain> -> ../sites/<site>[/paths or /redirect], wild/<domain> (for *.<domain>), default
-    tls/                             certificates: see manager.certificates
+    tls/                             certificates: see manager.tlstree
     acme/                            proofs for who gives out certificates
 
 Every change is one rename of a link, or one name that appears or vanishes, so the front sees the old or the new and

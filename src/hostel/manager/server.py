@@ -400,7 +400,7 @@ class Server:
 
     @property
     def _covered(self) -> Collection[str]:
-        return self.certificates.covered if self.certificates is not None else ()
+        return self.certificates.tree.names if self.certificates is not None else ()
 
     def _site_view(self, name: str) -> SiteView:
         problems = [view_of_problem(problem) for problem in self._file_problems(name)]
