@@ -54,9 +54,10 @@ ACTING = {
 }  # fmt: skip
 # What runs as root, or inside the interpreters of sites: the standard library and each other.
 SMALL = ("hostel.errors", "hostel.wire", "hostel.protocol", "hostel.worker", "hostel.zygote", "hostel.supervisor",
-         "hostel.sandbox.files", "hostel.sandbox.landlock", "hostel.sandbox.operations", "hostel.sandbox.seccomp",
+         "hostel.sandbox.cgroups", "hostel.sandbox.files", "hostel.sandbox.landlock", "hostel.sandbox.operations",
+         "hostel.sandbox.seccomp",
          "hostel.sandbox.syscalls", "hostel.sandbox.warden")  # fmt: skip
-INSIDE_SITES = tuple(name for name in SMALL if name != "hostel.supervisor")
+INSIDE_SITES = tuple(name for name in SMALL if name not in ("hostel.supervisor", "hostel.sandbox.cgroups"))
 FROM_THE_SITE = {"uvicorn", "uvicorn.server"}  # of the site's environment, when its application is ASGI
 
 

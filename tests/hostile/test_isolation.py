@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from hostel.sandbox.abilities import find_abilities
+from hostel.sandbox.cgroups import find_trees
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.support.server import Server, is_alive, make_folder, wait_for
 
@@ -171,14 +173,29 @@ HIDES = """
 
 
 def test_nothing_is_left_of_a_stopped_site(stage: Stage) -> None:
-    if stage.level != "full":
-        pytest.skip("not at this level")
+    if stage.level != "full" and not find_trees("/run/hostel"):
+        pytest.skip("without namespaces it needs control groups")
     assert stage.attack(HIDES)["result"]
     name = f"sleep\0003601.{stage.server.port}\0".encode()
     found = wait_for(lambda: processes_of(name), "the daemon")
     stage.server.client.call("stop", sites=["tenant"])
     wait_for(lambda: not any(map(is_alive, found)) and not processes_of(name), "the end of the daemon", 5)
     stage.server.client.call("start", sites=["tenant"])
+
+
+def test_a_new_manager_goes_on_with_all_of_it(stage: Stage) -> None:
+    """Workers, their namespaces and control groups are adopted; further workers join the same ones."""
+    server = stage.server
+    assert stage.attack("open('/tmp/mine', 'w').close()\nresult = True")["result"]
+    before = server.workers("victim"), server.workers("tenant"), server.status()["server"]["manager"]
+    os.kill(before[2], signal.SIGKILL)
+    wait_for(lambda: server.is_answering() and server.status()["server"]["manager"] != before[2], "the next manager")
+    assert server.get("victim").text.endswith("None")
+    assert (server.workers("victim"), server.workers("tenant")) == before[:2]
+    server.client.call("reload", sites=["tenant"])
+    code = "import os\nresult = os.path.exists('/tmp/mine')\nif result:\n    os.unlink('/tmp/mine')"
+    assert stage.attack(code)["result"], "old and new workers share a room"
+    assert server.workers("tenant") != before[1]
 
 
 def processes_of(command: bytes) -> list[int]:

@@ -392,7 +392,7 @@ def test_one_wrong_option(text: str, where: str, reason: str) -> None:
         ('domain = ["x"]', "domain", "did you mean 'domains'?"), ("[worker]\nmax = 1", "worker", "did you mean 'workers'?"),
         ("[workers]\nmaximum = 1", "workers.maximum", "did you mean 'max'?"),
         ('[limits]\nstrat = "1s"', "limits.strat", "did you mean 'start'?"),
-        ('[limits]\ncpus = 2', "limits.cpus", "known here: start, queue, request, drain"),
+        ('[limits]\nswap = 2', "limits.swap", "known here: start, queue, request, drain"),
         ('"\\u001b[31mx" = 1', r"\x1b[31mx", "known here: app,"), ("x" * 1000 + " = 1", "x" * 97 + "...", "known here: app,"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.operations import OPERATIONS
-from hostel.sandbox.plan import LEVELS, Abilities, Operation, Places, Sandbox, Wishes, make_sandbox
+from hostel.sandbox.plan import LEVELS, Abilities, Guard, Limits, Operation, Places, Sandbox, Wishes, make_sandbox
 
 BLOG = Identity(1234, 2345, (2345, 3456), "blog", "/home/blog")
 ALL = Abilities(is_root=True, has_namespaces=True, has_seccomp=True, landlock=7)
@@ -31,6 +31,7 @@ def test_a_worker_with_all_guards() -> None:
     assert printed(make().worker) == [
         '["reset_signals"]',
         '["become_leader"]',
+        '["set_limit", "core", 0, 0]',
         '["enter_room", ["ipc", "uts"]]',  # while it still may
         '["drop_bounding_set"]',
         '["set_groups", [2345, 3456]]',
@@ -40,7 +41,6 @@ def test_a_worker_with_all_guards() -> None:
         '["clear_capabilities"]',
         '["set_no_new_privs"]',
         '["set_dumpable"]',  # after the change of user, which takes it away
-        '["set_limit", "core", 0, 0]',
         '["set_umask", 18]',
         '["enter_directory", "/srv/blog"]',  # as the site's user: root could enter any
         '["confine", ["/srv/blog"], false, 7]',
@@ -65,11 +65,10 @@ def test_a_tenants_zygote_has_all_guards_before_it_executes_anything() -> None:
     assert sandbox.zygote == tuple(
         operation
         for operation in make().worker
-        if operation[0]
-        not in ("reset_signals", "become_leader", "set_dumpable", "set_limit", "set_umask", "enter_directory")
+        if operation[0] not in ("reset_signals", "become_leader", "set_dumpable", "set_umask", "enter_directory")
     )
     assert [name for name, *_ in sandbox.worker] == [
-        "reset_signals", "become_leader", "set_dumpable", "set_limit", "set_umask", "enter_directory"
+        "reset_signals", "become_leader", "set_dumpable", "set_umask", "enter_directory"
     ]  # fmt: skip
     assert sandbox.room == make().room
 
@@ -84,8 +83,8 @@ def test_level_user() -> None:
 def test_level_none_is_still_another_user() -> None:
     names = [name for name, *_ in make("none").worker]
     assert names == [
-        "reset_signals", "become_leader", "set_groups", "set_gid", "set_uid", "refuse_root", "clear_capabilities", "set_dumpable",
-        "set_limit", "set_umask", "enter_directory",
+        "reset_signals", "become_leader", "set_limit", "set_groups", "set_gid", "set_uid", "refuse_root", "clear_capabilities",
+        "set_dumpable", "set_umask", "enter_directory",
     ]  # fmt: skip
     assert make("none").room == ()
 
@@ -93,9 +92,9 @@ def test_level_none_is_still_another_user() -> None:
 @pytest.mark.parametrize(
     ("level", "names"),
     [
-        ("full", ["set_no_new_privs", "set_dumpable", "set_limit", "set_umask", "enter_directory", "confine",
+        ("full", ["set_limit", "set_no_new_privs", "set_dumpable", "set_umask", "enter_directory", "confine",
                   "refuse_system_calls"]),
-        ("none", ["set_dumpable", "set_limit", "set_umask", "enter_directory"]),
+        ("none", ["set_limit", "set_dumpable", "set_umask", "enter_directory"]),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("has_own_zygote", [False, True])
@@ -141,6 +140,7 @@ def test_an_old_machine_does_what_it_can_and_says_the_rest() -> None:
         "processes": "needs Linux 5.12, and the right to make namespaces",
         "ipc": "needs Linux 5.12, and the right to make namespaces",
         "network": "it can connect to whatever this machine can: services on 127.0.0.1 need passwords of their own",
+        "limits": "none",
     }
     assert sandbox.room == ()
 
@@ -164,6 +164,39 @@ def test_every_guard_says_something_and_what_is_off_is_not_done(level: str, abil
     ):
         assert sandbox.has(guard) == (operation in {name for name, *_ in sandbox.worker}), guard
     assert names <= set(OPERATIONS)
+
+
+LIMITS = Limits(2**28, 0.5, 100, 1024, 2**30, ("/cgroup/memory/blog/cgroup.procs",))
+
+
+def test_limits_come_first_while_it_is_root() -> None:
+    abilities = replace(ALL, controllers=("memory", "pids", "cpu"))
+    sandbox = make_sandbox(BLOG, PLACES, Wishes("full"), abilities, LIMITS)
+    assert printed(sandbox.worker)[2:6] == [
+        '["enter_group", ["/cgroup/memory/blog/cgroup.procs"]]',
+        '["set_limit", "core", 0, 0]',
+        '["set_limit", "nofile", 1024, 1024]',
+        '["set_limit", "fsize", 1073741824, 1073741824]',
+    ]
+    assert sandbox.guards[-1] == Guard(
+        "limits", True,
+        "256 MB of memory, the time of 0.5 processors, 100 processes and threads, 1024 open files of each process, "
+        "1,024 MB in a file",
+    )  # fmt: skip
+
+
+def test_without_control_groups_the_number_of_processes_is_that_of_the_user() -> None:
+    sandbox = make_sandbox(BLOG, PLACES, Wishes("full"), ALL, replace(LIMITS, doors=()))
+    assert ("set_limit", "nproc", 100, 100) in sandbox.worker
+    assert not sandbox.has("limits")
+    assert sandbox.guards[-1].text.endswith(
+        "; without 256 MB of memory, the time of 0.5 processors, which needs root and control groups"
+    )
+
+
+def test_an_ordinary_user_s_other_processes_are_not_counted() -> None:
+    sandbox = make_sandbox(None, PLACES, Wishes("user"), ORDINARY, replace(LIMITS, doors=()))
+    assert not [operation for operation in sandbox.worker if operation[:2] == ("set_limit", "nproc")]
 
 
 def test_root_needs_to_know_whom_to_become() -> None:

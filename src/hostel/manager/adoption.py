@@ -54,6 +54,7 @@ def adopt(runner: Runner, inheritance: Inheritance, plan: Plan) -> None:
             runner.dispatch(name, e.PauseOrdered(max(0.0, float(moment) - runner.loop.time())))
     runner.workers.zygotes.settle()
     runner.workers.rooms.settle()
+    runner.workers.groups.settle()
 
 
 def _adopt_routes(runner: Runner) -> None:

@@ -22,6 +22,7 @@ class Groups:
     def __init__(self, cgroups: Cgroups) -> None:
         self.cgroups = cgroups
         self._users: dict[str, set[Hashable]] = {}
+        self._kills: dict[str, int] = {}
         try:
             cgroups.open()
         except OSError as error:
@@ -41,6 +42,7 @@ class Groups:
             users.discard(user)
             if not users:
                 del self._users[site]
+                self._kills.pop(site, None)
                 self._end(site, ATTEMPTS)
 
     def adopt(self, site: str, user: Hashable) -> None:
@@ -60,8 +62,9 @@ class Groups:
         if not self.cgroups.remove(site) and attempts:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._end, site, attempts - 1)
 
-    def close(self) -> None:
-        """The server ends: remove what is empty. What is not is ended by the supervisor."""
-        for site in self.cgroups.known():
-            self.cgroups.remove(site)
-        self.cgroups.close()
+    def has_run_out(self, site: str) -> bool:
+        """Whether the kernel has killed one more of the site's processes since it was asked, for want of the site's memory."""
+        count = self.cgroups.kills(site)
+        has_grown = count > self._kills.get(site, 0)
+        self._kills[site] = count
+        return has_grown

@@ -215,7 +215,7 @@ class ManagedWorker:
             is_hosts=is_hosts,
         )
 
-    def make_exit_failure(self, code: int, *, is_out_of_memory: bool = False) -> Failure:
+    def make_exit_failure(self, code: int, *, is_out_of_memory: bool = False, is_by_limit: bool = False) -> Failure:
         """The record of its end, from its exit status, or the negative number of the signal that ended it."""
         if self.last_failure is not None:
             return self.last_failure
@@ -233,6 +233,8 @@ class ManagedWorker:
             if is_out_of_memory:
                 reason += ", because memory ran out"
                 hint = "give the site, or the machine, more memory, or fewer workers"
+            if is_by_limit:
+                reason += " that the site may have (limits.memory)"
         elif code == LOST_DESCRIPTORS:
             reason, hint = "the application has closed descriptors that belong to its worker", NOT_YOURS
         elif code == FAILED_TO_START:

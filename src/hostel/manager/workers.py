@@ -29,6 +29,7 @@ from hostel.machine.journey import Failure
 from hostel.manager import order as orders
 from hostel.manager.budget import LOOK_SECONDS, Purse, Start
 from hostel.manager.deaths import Deaths, MemoryWatch
+from hostel.manager.groups import Groups
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
 from hostel.manager.rooms import Room, Rooms
@@ -38,7 +39,8 @@ from hostel.manager.zygotes import Cell, Zygote, Zygotes
 from hostel.options.check import identity_of
 from hostel.options.site import Site
 from hostel.sandbox.abilities import find_abilities
-from hostel.sandbox.site import sandbox_of
+from hostel.sandbox.cgroups import Cgroups
+from hostel.sandbox.site import quota_of, sandbox_of, trees_of
 from hostel.wire import (
     Channel,
     Drain,
@@ -84,6 +86,7 @@ class Workers:
         learned = LearnedModules(os.path.join(surroundings.options.state_dir, "learned"))
         self.zygotes = Zygotes(learned, surroundings.link, self._zygote_said)
         self.rooms = Rooms(surroundings.link)
+        self.groups = Groups(Cgroups(trees_of(surroundings.options.run_dir)))
         find_abilities()  # before anybody waits for it
         self.starts: deque[Start] = deque()  # those that wait for their turn, or for room on this machine
         self.starting: set[ManagedWorker] = set()
@@ -175,6 +178,7 @@ class Workers:
                     return  # it is ordered when the room is ready
                 room.users.add(worker)
                 worker.room = room.name
+            self.groups.enter(site.name, quota_of(site), worker)
             cell = Cell(identity, sandbox.zygote, room, sandbox.has("processes")) if sandbox.zygote else None
             zygote = self.zygotes.find(site.environment, cell)
             order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
@@ -239,6 +243,9 @@ class Workers:
         managed.workers[worker.number] = worker
         worker.used_at = self.loop.time()
         self.purse.take(worker)
+        self.groups.adopt(managed.name, worker)
+        if worker.room in self.rooms.by_name:
+            self.rooms.by_name[worker.room].users.add(worker)
         worker.zygote = self.zygotes.by_name.get(zygote)
         if worker.zygote is not None:
             worker.zygote.orders.add((worker.site, worker.number))
@@ -319,7 +326,10 @@ class Workers:
         code = os.waitstatus_to_exitcode(status)
         is_own = worker.kill_reason or worker.phase == "leaving" or code != -signal.SIGKILL
         is_out_of_memory = not is_own and self.memory.has_killed()
-        failure = worker.make_exit_failure(code, is_out_of_memory=is_out_of_memory)
+        has_run_out = self.groups.has_run_out(managed.name)
+        failure = worker.make_exit_failure(
+            code, is_out_of_memory=is_out_of_memory, is_by_limit=is_out_of_memory and has_run_out
+        )
         was_told = worker.phase == "leaving" and not worker.kill_reason
         if not was_told and worker.number != AWAY and worker.last_failure is None:
             death = worker.make_death(failure, code, is_out_of_memory=is_out_of_memory)
@@ -354,6 +364,7 @@ class Workers:
         self._by_pid.pop(worker.pid, None)
         self._end_start(worker)
         self.rooms.leave(worker.room, worker)
+        self.groups.leave(managed.name, worker)
         zygote = worker.zygote
         if zygote is not None and (managed.name, worker.number) in zygote.orders:
             zygote.orders.discard((managed.name, worker.number))

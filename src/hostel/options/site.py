@@ -173,6 +173,47 @@ class LimitOptions:
             examples=["256M"],
         ),
     ] = 0
+    memory: Annotated[
+        Size,
+        Field(
+            description="All memory of the site, with its files in /tmp; beyond, the kernel kills one of its processes. "
+            "0 means no limit of its own. Needs control groups.",
+            examples=["512M"],
+        ),
+    ] = 0
+    cpu: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=4096,
+            description="The time of so many processors, at most; 0 means no limit of its own. Needs control groups.",
+            examples=[0.5],
+        ),
+    ] = 0.0
+    processes: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=2**22,
+            description="How many processes and threads the site may have; 0 means any number. Without control groups all of "
+            "its user's are counted.",
+            examples=[100],
+        ),
+    ] = 1000
+    files: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=64,
+            le=2**20,
+            description="How many files and connections one process of the site may have open.",
+            examples=[1024],
+        ),
+    ] = 16384
+    file_size: Annotated[
+        Size, Field(description="The largest file that the site may write; 0 means any size.", examples=["1G"])
+    ] = 0
 
 
 @options_dataclass(frozen=True, slots=True, config=_CONFIG)
@@ -420,7 +461,8 @@ class Site:
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
-            self.workers.idle_ignore, self.guard, self.sent_by_front,
+            self.workers.idle_ignore, self.guard, self.sent_by_front, self.limits.memory, self.limits.cpu,
+            self.limits.processes, self.limits.files, self.limits.file_size,
         )  # fmt: skip
 
     @property

@@ -160,7 +160,9 @@ class Cgroups:
         return True
 
     def close(self) -> None:
-        """Remove the folders of ``open`` when nothing is left in them."""
+        """Remove all groups that nothing is left in, and the folders of ``open``."""
+        for site in self.known():
+            self.remove(site)
         for tree in self.trees:
             with contextlib.suppress(OSError):
                 os.rmdir(tree.path)

@@ -145,7 +145,22 @@ def set_umask(mask: int) -> None:
 
 
 def set_limit(name: str, soft: int, hard: int) -> None:
-    resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+    """A limit of each process; no more than what there is already."""
+    which = getattr(resource, f"RLIMIT_{name.upper()}")
+    _, most = resource.getrlimit(which)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(which, (soft, hard))
+
+
+def enter_group(doors: Sequence[str]) -> None:
+    """Become a member of the site's control groups; cgroups(7)."""
+    for door in doors:
+        descriptor = os.open(door, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, b"0")
+        finally:
+            os.close(descriptor)
 
 
 def enter_directory(path: str) -> None:
@@ -179,6 +194,7 @@ OPERATIONS: Dict[str, Callable[..., None]] = {
         set_dumpable,
         set_umask,
         set_limit,
+        enter_group,
         enter_directory,
     )
 }

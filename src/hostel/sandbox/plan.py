@@ -17,12 +17,31 @@ LEVELS = ("none", "user", "full")
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What this machine lets Hostel do. ``landlock``: its version, 0 for none."""
+    """What this machine lets Hostel do. ``landlock``: its version, 0 for none; ``controllers``: those of control groups."""
 
     is_root: bool
     has_namespaces: bool
     has_seccomp: bool
     landlock: int
+    controllers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a site may take; 0 means no limit. Bytes, processors, and numbers.
+
+    ``doors``: the files by which a process enters the site's control group, which knows of the first three.
+    """
+
+    memory: int = 0
+    cpu: float = 0.0
+    processes: int = 0
+    files: int = 0
+    file_size: int = 0
+    doors: tuple[str, ...] = ()
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,13 @@ class Sandbox:
 
 
 def make_sandbox(
-    identity: Identity | None, places: Places, wishes: Wishes, abilities: Abilities, *, has_own_zygote: bool = False
+    identity: Identity | None,
+    places: Places,
+    wishes: Wishes,
+    abilities: Abilities,
+    limits: Limits = NO_LIMITS,
+    *,
+    has_own_zygote: bool = False,
 ) -> Sandbox:
     """Decide the guards of a site and what has to be done for them, in the order of its execution.
 
@@ -97,12 +122,15 @@ def make_sandbox(
         has_own_zygote: whether the worker's parent is a zygote of the site's own, as its environment is a tenant's: that
             runs inside of all guards already, and has nothing left to give up.
     """
-    guards = tuple(_guards(identity, wishes, abilities))
+    guards = (*_guards(identity, wishes, abilities), _limits_guard(limits, abilities))
     on = {guard.name for guard in guards if guard.is_on}
     kinds = ["ipc", "uts"] if "ipc" in on else []
     has_room = abilities.is_root and bool(on & {"files", "processes", "ipc"})
 
-    become: list[Operation] = [("enter_room", kinds)] if has_room else []
+    become: list[Operation] = [("enter_group", list(limits.doors))] if limits.doors else []
+    become += [("set_limit", name, value, value) for name, value in _limits(limits, abilities)]
+    if has_room:
+        become.append(("enter_room", kinds))
     if abilities.is_root:
         assert identity is not None, "root runs no site as itself"
         if "privileges" in on:
@@ -113,7 +141,7 @@ def make_sandbox(
         ]  # fmt: skip
     if "privileges" in on:
         become.append(("set_no_new_privs",))
-    settle: list[Operation] = [("set_dumpable",), ("set_limit", "core", 0, 0), ("set_umask", 0o022)]
+    settle: list[Operation] = [("set_dumpable",), ("set_umask", 0o022)]
     settle.append(("enter_directory", places.directory))
     shut: list[Operation] = []
     has_confined_files = "files" in on and not abilities.is_root
@@ -140,6 +168,38 @@ def make_sandbox(
         room=tuple(room),
         guards=guards,
     )
+
+
+def _limits(limits: Limits, abilities: Abilities) -> list[tuple[str, int]]:
+    """The limits of each process; setrlimit(2)."""
+    found = [("core", 0)]
+    if limits.files:
+        found.append(("nofile", limits.files))
+    if limits.file_size:
+        found.append(("fsize", limits.file_size))
+    if limits.processes and abilities.is_root and "pids" not in abilities.controllers:
+        found.append(("nproc", limits.processes))
+    return found
+
+
+def _limits_guard(limits: Limits, abilities: Abilities) -> Guard:
+    """What the limits are, and which of those that are wished for cannot be had."""
+    said: list[str] = []
+    missing: list[str] = []
+    for name, value, text in (
+        ("memory", limits.memory, f"{limits.memory / 2**20:,.0f} MB of memory"),
+        ("cpu", limits.cpu, f"the time of {limits.cpu:g} processors"),
+        ("pids", limits.processes, f"{limits.processes} processes and threads"),
+    ):
+        if value:
+            can_be_had = name in abilities.controllers or (name == "pids" and abilities.is_root)
+            (said if can_be_had else missing).append(text)
+    if limits.files:
+        said.append(f"{limits.files} open files of each process")
+    if limits.file_size:
+        said.append(f"{limits.file_size / 2**20:,.0f} MB in a file")
+    more = f"; without {', '.join(missing)}, which needs root and control groups" if missing else ""
+    return Guard("limits", bool(said) and not missing, f"{', '.join(said) or 'none'}{more}")
 
 
 def make_helper_plan(identity: Identity | None) -> list[Operation]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
+from functools import cache
 
 from hostel.options.server import ServerOptions
 from hostel.options.site import Site
 from hostel.sandbox.abilities import find_abilities
+from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
 from hostel.sandbox.files import SCRATCH
 from hostel.sandbox.identity import Identity
-from hostel.sandbox.plan import Places, Sandbox, Wishes, make_sandbox
+from hostel.sandbox.plan import Limits, Places, Sandbox, Wishes, make_sandbox
 from hostel.sandbox.trust import is_trusted_environment
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -22,6 +25,7 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbox:
     """What the processes of a site become here."""
+    trees = trees_of(options.run_dir)
     guard = site.guard
     wishes = Wishes(
         level=guard.level or options.guard_level,
@@ -35,9 +39,35 @@ def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbo
         identity,
         places_of(site, identity, options),
         wishes,
-        find_abilities(),
+        replace(find_abilities(), controllers=tuple(one for tree in trees for one in tree.controllers)),
+        Limits(
+            memory=site.limits.memory,
+            cpu=site.limits.cpu,
+            processes=site.limits.processes,
+            files=site.limits.files,
+            file_size=site.limits.file_size,
+            doors=tuple(Cgroups(trees).doors(site.name)),
+        ),
         has_own_zygote=has_own_zygote(site),
     )
+
+
+def quota_of(site: Site) -> Quota:
+    """What its control group allows."""
+    return Quota(site.limits.memory, site.limits.cpu, site.limits.processes)
+
+
+def trees_of(run_dir: str) -> list[Tree]:
+    """The hierarchies in which the sites of the server with this run directory have their groups; looked for once."""
+    return list(_find_trees(run_dir))
+
+
+@cache
+def _find_trees(run_dir: str) -> tuple[Tree, ...]:
+    try:
+        return tuple(find_trees(run_dir)) if os.geteuid() == 0 else ()
+    except OSError:
+        return ()  # a system without control groups
 
 
 def has_own_zygote(site: Site) -> bool:

@@ -33,6 +33,7 @@ from typing import Any
 
 from hostel.errors import HostelError, PeerError, UsageError
 from hostel.sandbox import operations, syscalls
+from hostel.sandbox.cgroups import Cgroups, find_trees
 from hostel.sandbox.warden import fork_warden, send_children, take_children_back
 from hostel.supervisor.store import Store
 from hostel.wire import (
@@ -371,7 +372,13 @@ def lock(run_dir: str) -> int:
 
 
 def sweep(run_dir: str) -> None:
-    """Remove everything but the lock from the run directory. By rm(1): ten thousand sites are swept in a second."""
+    """Remove everything but the lock from the run directory, and the control groups of its sites.
+
+    By rm(1): ten thousand sites are swept in a second.
+    """
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # a system without them
+            Cgroups(find_trees(run_dir)).close()
     paths = [os.path.join(run_dir, name) for name in os.listdir(run_dir) if name != LOCK]
     if paths:
         subprocess.run(["rm", "-rf", "--", *paths], check=False)
