@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,57 @@ def test_a_supervisor_that_must_not_fork(make_server: MakeServer) -> None:
     wait_new_manager(server, old)
     assert load.failures == []
     check_recovers(server)
+
+
+# --- the clock ----------------------------------------------------------------------------------------------------------
+
+JUMPING = """
+    import asyncio, os, time
+    real, offset = time.time, 0.0
+    time.time = lambda: real() + offset  # as the worker sees it from now on; the front has stamped by the old time
+    def act(query):
+        global offset
+        if query.startswith("jump="):
+            offset = float(query[5:])
+"""
+JUMPING_WSGI = (
+    JUMPING
+    + """
+    def application(environ, start_response):
+        act(environ["QUERY_STRING"])
+        time.sleep(0.2)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"served"]
+"""
+)
+JUMPING_ASGI = (
+    JUMPING
+    + """
+    async def application(scope, receive, send):
+        if scope["type"] == "http":
+            act(scope["query_string"].decode())
+            await asyncio.sleep(0.2)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"served"})
+"""
+)
+
+
+@pytest.mark.parametrize(("name", "code"), [("wsgi", JUMPING_WSGI), ("asgi", JUMPING_ASGI)])
+def test_a_clock_that_jumps_by_an_hour_both_ways(shared_server: Server, name: str, code: str) -> None:
+    server = shared_server
+    server.site(name, code, workers={"max": 1}, limits={"queue": "2s"})
+    wait_for(lambda: server.state(name) == "cold")
+    assert server.get(name).status == 200
+    for jump in ("3600", "0", "-3600", "0"):
+        with ThreadPoolExecutor(4) as pool:
+            answers = [
+                pool.submit(server.get, name, f"/?jump={jump}"),
+                *(pool.submit(server.get, name) for _ in range(3)),
+            ]
+        assert [answer.result().status for answer in answers] == [200] * 4, "nobody has waited for so long"
+    server.get(name, "/?jump=-3600")
+    with ThreadPoolExecutor(30) as pool:
+        statuses = [answer.status for answer in pool.map(server.get, [name] * 30)]
+    if name == "wsgi":
+        assert 503 in statuses, "and who has really waited for too long is told so"

@@ -138,7 +138,7 @@ def serve(
             loop.add_reader(control, obey)
             obey_signals(running.interrupt)
             on_ready()
-            ready_at = counted.ready_at = time.time()
+            ready_at, counted.ready_at = time.time(), time.monotonic()
 
         async def main_loop(self) -> None:
             await self.on_tick(0)

@@ -15,6 +15,7 @@ import traceback
 from typing import Any, Awaitable, Callable, Dict, FrozenSet, Iterable, List, MutableMapping, Optional, Set, Tuple
 
 from hostel.worker import scoreboard
+from hostel.worker.clock import WaitClock
 from hostel.worker.gauge import Gauge
 from hostel.worker.queueing import QueueBound
 from hostel.worker.sendfile import redirect_headers
@@ -142,7 +143,8 @@ class Counted:
         self.application = application
         self.running = running
         self.bound = bound
-        self.ready_at = math.inf  # seconds since the epoch; waiting counts from then
+        self.ready_at = math.inf  # monotonic; waiting counts from then
+        self.clock = WaitClock.begin()
         self.label = label
         self.body = body or math.inf
         self.failure = ""  # what the lifespan said when it could not start
@@ -161,7 +163,7 @@ class Counted:
         for name, value in scope["headers"]:
             if name == b"x-request-start":
                 try:
-                    waited = max(0.0, time.time() - float(value[2:]))
+                    waited = self.clock.waited(float(value[2:]), time.time(), time.monotonic())
                 except ValueError:
                     pass
             elif name == b"content-length" and int(value) > self.body:
@@ -190,7 +192,7 @@ class Counted:
             await send(message)
 
         if scope["type"] == "http" and not self._may_run(waited, receive):
-            await refuse(send_noted, 503, self.bound.retry_after(time.time()))
+            await refuse(send_noted, 503, self.bound.retry_after(time.monotonic()))
             return
         running.begin(task, scope)
         try:
@@ -214,7 +216,7 @@ class Counted:
             if self.bound.standing_since:
                 self.bound.relax()
             return True
-        now = time.time()
+        now = time.monotonic()
         return self.bound.may_run(min(waited, max(0.0, now - self.ready_at)), has_left(receive), now)
 
 

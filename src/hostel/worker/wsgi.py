@@ -26,6 +26,7 @@ from hostel.errors import PeerError
 from hostel.protocol import uwsgi
 from hostel.worker import scoreboard
 from hostel.worker.body import Body, Input
+from hostel.worker.clock import WaitClock
 from hostel.worker.queueing import QueueBound
 from hostel.worker.response import FileWrapper, Response
 from hostel.worker.stuck import Interrupter, RequestTooLong
@@ -95,7 +96,8 @@ class Server:
         self.idle_ignore = idle_ignore
         self.leave_when_empty = leave_when_empty
         self.draining = False
-        self.ready_at = 0.0
+        self.ready_at = 0.0  # monotonic
+        self.clock = WaitClock.begin()
         self.environ: Dict[str, Any] = {  # what all requests have in common
             "SCRIPT_NAME": "",
             "wsgi.version": (1, 0),
@@ -115,7 +117,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until drained. Returns when the last request has been answered."""
-        self.ready_at = time.time()
+        self.ready_at = time.monotonic()
         if self.threads == 1:
             self._serve(0, self.control, self.take_order)
             return
@@ -250,16 +252,18 @@ class Server:
         place = slot * scoreboard.SLOT_BYTES + scoreboard.NOTE
         self.notes[place : place + len(head)] = head
         environ = uwsgi.variables(data[4:end], self.environ.copy())
-        now = time.time()
+        now, wall = time.monotonic(), time.time()
         try:
-            arrival = min(now, float(environ["HTTP_X_REQUEST_START"][2:]))
+            stamp = float(environ["HTTP_X_REQUEST_START"][2:])
         except (KeyError, ValueError):
-            arrival = now
-        waited = now - arrival
+            stamp = wall
+        waited = wall - stamp
         is_refused = False
+        if not 0 <= waited <= self.bound.noticed:
+            waited = self.clock.waited(stamp, wall, now)
         if waited > self.bound.noticed:
             is_absent = is_gone(descriptor)
-            is_refused = not self.bound.may_run(now - max(arrival, self.ready_at), is_absent, now)
+            is_refused = not self.bound.may_run(min(waited, now - self.ready_at), is_absent, now)
             if is_absent:
                 return
         elif self.bound.standing_since:
