@@ -247,6 +247,13 @@ def test_visitors_with_something_of_their_own_are_answered_by_the_application(se
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_cookies_in_two_lines_are_all_looked_at(server: Server, kind: str) -> None:
+    for lines in ("Cookie: _ga=1\r\nCookie: sessionid=1", "Cookie: sessionid=1\r\nCookie: _ga=1"):
+        request = f"GET {make_path()} HTTP/1.1\r\nHost: {kind}.localhost\r\nConnection: close\r\n{lines}\r\n\r\n"
+        assert b"\r\nX-Cache: BYPASS\r\n" in server.raw(request.encode())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_cookies_of_statistics_do_not_matter(server: Server, kind: str) -> None:
     for cookie in (
         "_ga=GA1.2.3",
@@ -537,6 +544,11 @@ def test_new_code_has_new_answers(server: Server, kind: str) -> None:
     server.client.call("reload", sites=[site])
     wait_for(lambda: way(visit(server, site, path)) == "MISS", "the old ones to go")
     assert way(visit(server, site, path)) == "HIT"
+    make_site(server, site, kind, cache={"on": True, "size": "1M"})
+    assert way(visit(server, site, path)) == "HIT"
+    make_site(server, site, kind, limits={"queue": "4s"})  # takes new workers
+    wait_for(lambda: way(visit(server, site, path)) == "MISS", "the old ones to go")
+    assert way(visit(server, site, path)) == "HIT"
     server.client.call("stop", sites=[site])
     server.client.call("start", sites=[site])
     assert way(visit(server, site, path)) == "MISS"
@@ -552,14 +564,26 @@ def test_an_answer_that_breaks_off_is_not_kept(server: Server) -> None:
             os.kill(os.getpid(), 9)
         raise RuntimeError
     """
-    server.site("breaks", code, cache={"on": True}, workers={"max": 1})
-    wait_routed(server, "breaks")
-    for query in ("kill", "raise"):
-        for _ in range(2):
-            request = f"GET /?{query} HTTP/1.1\r\nHost: breaks.localhost\r\nConnection: close\r\n\r\n"
-            answer = server.raw(request.encode())
-            assert b"X-Cache: HIT" not in answer
-            assert b"X-Cache: MISS" in answer or answer.startswith(b"HTTP/1.1 502")
+    code_asgi = """
+    import os
+    async def application(scope, receive, send):
+        headers = [(b"cache-control", b"max-age=600"), (b"content-length", b"100000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * 50000, "more_body": True})
+        if scope["query_string"] == b"kill":
+            os.kill(os.getpid(), 9)
+        raise RuntimeError
+    """
+    for site, its_code in (("breaks", code), ("breaks-asgi", code_asgi)):
+        server.site(site, its_code, cache={"on": True}, workers={"max": 1})
+        wait_routed(server, site)
+        server.client.call("start", sites=[site])
+        for query in ("kill", "raise"):
+            for _ in range(2):
+                request = f"GET /?{query} HTTP/1.1\r\nHost: {site}.localhost\r\nConnection: close\r\n\r\n"
+                answer = server.raw(request.encode())
+                assert b"X-Cache: HIT" not in answer
+                assert b"X-Cache: MISS" in answer or answer.startswith(b"HTTP/1.1 502")
 
 
 def test_streams_are_not_held_back(server: Server) -> None:

@@ -25,8 +25,9 @@ from hostel.front.janitor import (
     superfluous,
 )
 from hostel.front.store import UNKEPT
+from tests.conftest import MakeServer
 from tests.front.test_cache import KEEP, is_kept, make_path, make_site, visit, way
-from tests.support.server import Server, command_of, descendants_of, wait_for
+from tests.support.server import ORDINARY_USER, Server, command_of, descendants_of, wait_for
 
 NOW = 1_000_000.0
 
@@ -193,7 +194,9 @@ def nudged(server: Server) -> bool:
 
 def test_it_has_the_rights_of_the_front(server: Server) -> None:
     pid = wait_for(lambda: janitor_of(server), "the janitor")
-    assert os.stat(f"/proc/{pid}").st_uid == os.stat(server.state_dir / "cache" / "uwsgi").st_uid
+    folder = os.stat(server.state_dir / "cache" / "uwsgi")
+    assert os.stat(f"/proc/{pid}").st_uid == folder.st_uid
+    assert not folder.st_mode & 0o077  # no tenant can look into it
 
 
 def test_a_site_keeps_no_more_than_its_share(server: Server) -> None:
@@ -225,6 +228,17 @@ def test_a_purge_is_instant_and_gives_the_room_back(server: Server, site: str) -
     before = kept_bytes(server, site)
     assert server.client.call("purge", sites=[site]) == {"purged": [site]}
     wait_for(lambda: kept_bytes(server, site) < before, "the room")
+
+
+def test_without_root(make_server: MakeServer) -> None:
+    server = make_server(user=ORDINARY_USER).start()
+    make_site(server, "small")
+    path = make_path()
+    wait_for(lambda: is_kept(server, "small", path), "the cache")
+    assert server.client.call("purge", all=True) == {"purged": ["small"]}
+    assert way(visit(server, "small", path)) == "MISS"
+    wait_for(lambda: janitor_of(server), "the janitor")
+    assert "the janitor ended" not in server.output
 
 
 def test_what_is_kept_outlives_manager_and_front(server: Server) -> None:

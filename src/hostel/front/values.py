@@ -32,8 +32,8 @@ VALUES_END = "[^/]*$"  # of what has been looked for, in a path whose end spells
 def spell(site: Site, before: str, now: int) -> str:
     """The name of the folder that tells the front a site's values; empty when it need not know any.
 
-    ``before`` is the name until now. The cache's ``epoch`` in it goes on while the site has the same code and configuration;
-    else, or when ``before`` is empty, it becomes ``now``, and what was kept from before is not found any more.
+    ``before`` is the name until now. The cache's ``epoch`` in it goes on; when ``before`` has none it becomes ``now``, and what
+    was kept from before is not found any more.
     """
     limits, cache = site.limits, site.cache
     words: dict[str, str | int] = {}
@@ -45,8 +45,7 @@ def spell(site: Site, before: str, now: int) -> str:
         if limits.connections is not None:
             words["connections"] = limits.connections
         if cache.on:
-            epoch = read(before, "epoch") if read(before, "digest") == site.digest else ""
-            words |= {"size": cache.size, "digest": site.digest, "epoch": epoch or now}
+            words |= {"size": cache.size, "epoch": read(before, "epoch") or now}
             if cache.ignored_cookies:
                 words["cookies"] = f",{','.join(cache.ignored_cookies)},"
     if site.static_cache.hashed:

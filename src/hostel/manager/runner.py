@@ -35,9 +35,11 @@ from hostel.manager.stopped import StoppedSites
 from hostel.manager.touch import ReloadFiles
 from hostel.manager.workers import Workers
 from hostel.options.server import ServerOptions
+from hostel.options.site import Site
 from hostel.plan import Plan, difference
 
 LOGS_AT_ONCE = 20
+RESTING = (State.COLD, State.DRAINING, State.DISABLED)  # the code is read anew at the next start
 LOG_SECONDS = 0.002
 
 
@@ -109,7 +111,9 @@ class Runner:
             return
         machine = managed.machine
         state, failure, replaced = machine.state, machine.failure, machine.replaced
-        generation = machine.generation
+        serving = machine.serving
+        if is_about_code(event, machine.site):
+            managed.is_outdated = True
         try:
             commands = machine.handle(event, self.loop.time())
         except Bug:
@@ -127,7 +131,7 @@ class Runner:
             except Exception:
                 self._report_bug(name)
         if managed.has_cache:
-            self._forget_answers(managed, event, generation)
+            self._forget_answers(managed, serving)
         if machine.state is not state:
             self._changed(managed, state)
         managed.remember()
@@ -137,18 +141,14 @@ class Runner:
             managed.replaced_at = time.time()
             self.log(managed, f"replaced {machine.replaced}")
 
-    def _forget_answers(self, managed: ManagedSite, event: e.Event, generation: int) -> None:
-        """Purge the cache for new code: when that serves, so that until then the old answers are shown; ``generation`` was the
-        newest before the event. At once when nothing is about to start."""
+    def _forget_answers(self, managed: ManagedSite, serving: int) -> None:
+        """Purge the cache for new code: when it takes over from the generation ``serving``, or begins to serve, so that until
+        then the old answers are shown; at once when the site rests."""
         machine = managed.machine
-        if isinstance(event, (e.ReloadOrdered, e.PauseOrdered, e.StopOrdered)):
-            managed.outdated = generation
-            if machine.state not in (State.COLD, State.DRAINING, State.DISABLED):
-                return
-        elif not managed.outdated or machine.serving <= managed.outdated:
-            return
-        managed.outdated = 0
-        managed.purge_cache()
+        has_begun = machine.serving not in (0, serving)
+        if (has_begun and (serving or managed.is_outdated)) or (managed.is_outdated and machine.state in RESTING):
+            managed.is_outdated = False
+            managed.purge_cache()
 
     def mend(self, name: str, *, is_elsewhere: bool) -> None:
         """Put back what the run tree has lost of a site. Raises ``OSError`` or ``HostelError``."""
@@ -291,3 +291,10 @@ class Runner:
     @property
     def is_quiet(self) -> bool:
         return not any(managed.workers for managed in self.sites.values())
+
+
+def is_about_code(event: e.Event, site: Site) -> bool:
+    """Whether a site may have other code, or is configured otherwise, from its next generation on."""
+    if isinstance(event, e.Configured):
+        return event.site.digest != site.digest
+    return isinstance(event, (e.ReloadOrdered, e.PauseOrdered, e.StopOrdered))

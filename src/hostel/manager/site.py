@@ -44,8 +44,8 @@ class ManagedSite:
     """One site. The runner decides, this carries out."""
 
     __slots__ = (
-        "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_torn", "is_watching",
-        "last_active", "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "outdated", "quiet",
+        "_domains", "_entry", "_files", "_log_owner", "away", "http", "is_closed", "is_outdated", "is_torn", "is_watching",
+        "last_active", "listened_at", "listener", "log", "looked_at", "machine", "memory", "noted", "quiet",
         "replaced_at", "served", "served_before", "since", "surroundings", "timers", "workers",
     )  # fmt: skip
 
@@ -59,7 +59,7 @@ class ManagedSite:
         self.workers: dict[int, ManagedWorker] = {}
         self.away: ManagedWorker | None = None  # it answers those who wait while the door is closed
         self.is_closed = False
-        self.outdated = 0  # the newest generation of code whose answers are to be forgotten when a newer one serves
+        self.is_outdated = False  # what the cache has of its answers: other code may come
         self.is_torn = False  # the run tree has not what it should have, because the system said no
         self.noted = ""  # what the next manager is told about the site
         self.is_watching = False
