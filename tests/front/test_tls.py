@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from tests.conftest import _end
 from tests.front.applications import ECHO, ECHO_ASGI, says, wait_routed, within_a_second
 from tests.front.test_routes import front_pids
-from tests.support.certificates import Shaken, make_pair, shake, write_pair
+from tests.support.certificates import Shaken, ask_http2, make_pair, shake, write_pair
 from tests.support.server import DEADLINE, ORDINARY_USER, Server, free_port, make_folder, nginx_binaries, wait_for
 
 OWN, SHARED, WILD, DEFAULT = 101, 102, 103, 104  # serials
@@ -178,6 +178,26 @@ def test_a_request_for_another_name_than_that_of_the_handshake(
     if status == 421:
         assert "not known" in answer.body
     assert (server.log_dir / "front.log").read_text() == before
+
+
+def test_several_names_over_one_connection_of_http_2(server: SafeServer) -> None:
+    """A browser shares a connection among names that a certificate covers; each answer says which site gave it, if any."""
+
+    def request(*headers: tuple[str, str]) -> list[tuple[str, str]]:
+        return [(":method", "GET"), (":scheme", "https"), (":path", "/"), *headers]
+
+    own, other, twice, host, none, odd = ask_http2(
+        server.tls_port, "own.example",
+        request((":authority", "own.example:8443")), request((":authority", "www.own.example")),
+        request((":authority", "own.example"), ("host", "shared.example")), request(("host", "own.example")),
+        request((":authority", "unknown.example")), request((":authority", "own.example/../shared.example")),
+    )  # fmt: skip
+    assert json.loads(own)["HTTP_HOST"] == "own.example:8443"
+    for answer in (other, none):
+        assert "not known on this connection" in answer
+    assert json.loads(host)["HTTP_HOST"] == "own.example"
+    for answer in (twice, odd):
+        assert not answer or "400 Bad Request" in answer or json.loads(answer)["HTTP_HOST"] == "own.example"
 
 
 def test_only_the_front_can_read_keys(server: SafeServer) -> None:

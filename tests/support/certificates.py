@@ -73,6 +73,45 @@ class Shaken:
         return None
 
 
+def ask_http2(port: int, name: str, *requests: list[tuple[str, str]]) -> list[str]:
+    """The bodies of the answers to requests over one connection of HTTP/2, each with headers that no client would send."""
+    context = AnyName(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    bodies = dict.fromkeys(range(1, 2 * len(requests), 2), b"")
+    open_streams = set(bodies)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as plain,
+        context.wrap_socket(plain, server_hostname=name) as sock,
+        sock.makefile("rb") as file,
+    ):
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, 0, b""))
+        for stream, headers in zip(bodies, requests, strict=True):
+            # Literals that are not indexed (RFC 7541, section 6.2.2).
+            block = b"".join(b"\0" + b"".join(bytes([len(one)]) + one.encode() for one in pair) for pair in headers)
+            sock.sendall(_frame(HEADERS, END_STREAM | END_HEADERS, stream, block))
+        while open_streams:
+            head = file.read(9)
+            if len(head) < 9:
+                break  # the server has had enough
+            data, kind, flags, stream = file.read(int.from_bytes(head[:3])), head[3], head[4], int.from_bytes(head[5:])
+            if kind == DATA:
+                bodies[stream] += data
+            if kind == RESET or (kind in (DATA, HEADERS) and flags & END_STREAM):
+                open_streams.discard(stream)
+    return [body.decode() for body in bodies.values()]
+
+
+# Of RFC 9113, section 6.
+DATA, HEADERS, RESET, SETTINGS = 0, 1, 3, 4
+END_STREAM, END_HEADERS = 1, 4
+
+
+def _frame(kind: int, flags: int, stream: int, data: bytes) -> bytes:
+    return len(data).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + data
+
+
 class AnyName(ssl.SSLContext):
     """A client that names whatever it is told, in the form of a host name or not."""
 
