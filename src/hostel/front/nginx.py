@@ -34,6 +34,7 @@ from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import FILE_PARTS
 
 FIRST_ERROR = 480  # of the statuses that stand for an error page each
+LASTING_SECONDS = 3600  # without a sign of life; WebSockets have one every 20 s, uvicorn's pings
 WILDCARD_LEVELS = 5  # labels of a host name that "*." may stand for
 
 # Who forwards is known to the front alone: these are set by it or removed. So is everything that begins with
@@ -171,6 +172,7 @@ def render(options: FrontOptions) -> str:
         "error_links": limit_links("././$hostel_at/www", options),
         "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters(trusting["https"])]),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
+        "lasting_proxy": indent([*pass_to("proxy", max(options.request, LASTING_SECONDS)), *proxy_parameters()]),
         "cache_maps": indent(
             cache.http_lines(
                 {module: quote(f"{options.cache_dir}/{module}") for module in MODULES}, options.cache_size

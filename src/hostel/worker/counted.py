@@ -24,6 +24,8 @@ from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of, is_gone
 
 STUBBORN_SECONDS = 4.0  # after a task was cancelled: before the manager ends the worker (GRACE in machine/health.py)
 MOST_FRAMES = 100
+UNBUFFERED = (b"x-accel-buffering", b"no")
+SETTLED = frozenset((b"content-length", b"cache-control", b"expires", b"x-accel-buffering", b"x-accel-redirect"))
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Dict[str, Any]]]
 Send = Callable[[Dict[str, Any]], Awaitable[None]]
@@ -185,7 +187,9 @@ class Counted:
             is_started = True
             if message["type"] in ("http.response.start", "websocket.accept"):
                 headers = redirect_headers(message.get("headers", ()))
-                message = {**message, "headers": [*join_vary(headers), note]}
+                is_passed_on = message["type"] == "http.response.start" and is_stream(headers)
+                headers += [note, UNBUFFERED] if is_passed_on else [note]
+                message = {**message, "headers": join_vary(headers)}
                 running.progress(task, is_event_stream(message["headers"]))
             elif message.get("more_body"):
                 running.progress(task)
@@ -256,6 +260,16 @@ def is_event_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
     return any(
         name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
     )
+
+
+def is_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
+    """Whether the front is to pass a response on as it comes, instead of when it has some of it.
+
+    That is one whose length is not known, because nobody waits here for a slow client; but not one that may be kept, which
+    has to be whole for that, nor one of which the application says itself how it is to be passed on.
+    """
+    names = {name.lower() for name, _ in headers}
+    return is_event_stream(headers) or names.isdisjoint(SETTLED)
 
 
 def join_vary(headers: List[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:

@@ -26,6 +26,7 @@ DROPPED = frozenset(
 SPECIAL = {"content-length": LENGTH, "vary": VARY, "x-sendfile": SENDFILE}
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
 KNOWN_NAMES = 1000
+EVENTS = b"\r\ncontent-type: text/event-stream"
 BODYLESS = ("204", "304")
 PIECE_BYTES = 2**22  # of a file, between two signs that something happens
 EVENT_STREAM = re.compile(rb"\ncontent-type:[ \t]*text/event-stream", re.IGNORECASE)
@@ -177,7 +178,10 @@ class Response:
         if not self.head:
             raise AssertionError("the application sent a body before it called start_response")
         self.is_started = True
-        length = b"" if self.length is None else b"Content-Length: %d\r\n" % self.length
+        if self.length is None:  # the front would hold a stream of events until it has some of it
+            length = b"X-Accel-Buffering: no\r\n" if EVENTS in self.head.lower() else b""
+        else:
+            length = b"Content-Length: %d\r\n" % self.length
         write_all(self.descriptor, b"%b%b\r\n%b" % (self.head, length, self._cut(body)))
         if EVENT_STREAM.search(self.head):
             self.board[self.began] = 0.0
