@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,23 @@ def test_a_site_without_a_worker_gets_one_while_all_others_are_busy_all_the_time
             visitor.join()
     assert failed == []
     remove(full_server, *names, late)
+
+
+def test_memory_is_part_of_the_budget() -> None:
+    server = Server(make_folder(), arguments=("--memory", "120M"))
+    server.write("hello/app.py", "kept = b'x' * 40_000_000\n" + textwrap.dedent(HELLO))
+    try:
+        server.start()
+        names = add(server, *(f"large{number}" for number in range(5)))
+        for name in names:
+            assert server.get(name).status == 200
+            wait_for(lambda name=name: server.view(name)["workers"][0]["memory"] > 40_000_000)  # type: ignore[misc]
+        for name in names:  # now it is known what each of them takes
+            assert server.get(name).status == 200
+            assert server.status()["server"]["budget"]["used_memory"] <= 120 * 2**20
+            assert len(running(server)) <= 2, "three would be more"
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow
