@@ -27,6 +27,13 @@ ASGI = """
             return
         if scope["path"] == "/block":
             time.sleep(0.03)  # what an application should not do, and many do
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+            for _ in range(25):
+                await send({"type": "http.response.body", "body": b"data: still here\\n\\n", "more_body": True})
+                await asyncio.sleep(0.1)
+            await send({"type": "http.response.body", "body": b""})
+            return
         if scope["path"] == "/wait":
             await asyncio.sleep(1)
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -80,6 +87,14 @@ def test_many_requests_that_only_wait_fill_no_loop(shared_server: Server) -> Non
         wait_for(lambda: len(statuses) > 40)
     assert len(shared_server.view("waits")["workers"]) <= 2, "one, but the machine may be busy with other things"
     assert set(statuses) == {200}
+
+
+def test_an_open_stream_counts_as_use(shared_server: Server) -> None:
+    shared_server.site("stream", ASGI, workers={"idle": 0.5})
+    wait_for(lambda: shared_server.state("stream"))
+    assert shared_server.get("stream", "/stream").text.count("still here") == 25
+    assert "draining" not in shared_server.log("stream")
+    wait_for(lambda: shared_server.state("stream") == "cold", "the site to sleep when the stream has ended")
 
 
 def web_socket(server: Server, name: str) -> ClientConnection:
