@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -27,6 +28,8 @@ ASGI = """
             return
         if scope["path"] == "/block":
             time.sleep(0.03)  # what an application should not do, and many do
+        if scope["path"] == "/hold":
+            time.sleep(5)
         if scope["path"] == "/stream":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
             for _ in range(25):
@@ -78,6 +81,19 @@ def test_a_full_loop_gets_another_worker_and_both_serve(shared_server: Server) -
         wait_for(lambda: {shared_server.get("full").text for _ in range(5)} == pids())
     assert set(statuses) == {200}
     wait_for(lambda: len(pids()) < 2, "the pool to shrink")
+
+
+def test_a_loop_that_is_blocked_holds_nobody_for_long(shared_server: Server) -> None:
+    """It cannot tell how full it is, but the queue does."""
+    shared_server.site("held", ASGI, workers={"max": 2})
+    wait_for(lambda: shared_server.state("held"))
+    shared_server.get("held")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(shared_server.get, "held", "/hold")
+        wait_for(lambda: shared_server.view("held")["workers"][0]["busy"])
+        assert shared_server.get("held").status == 200
+        assert not held.done(), "another worker has answered"
+        assert held.result().status == 200
 
 
 def test_many_requests_that_only_wait_fill_no_loop(shared_server: Server) -> None:

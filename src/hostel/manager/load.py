@@ -98,11 +98,15 @@ class LoadMeter:
             managed.last_active, worker.uses = now, reading.uses
 
     def _measure(self, managed: ManagedSite, ready: list[tuple[ManagedWorker, Reading]], now: float) -> Load:
-        """What all of it amounts to. A loop has no queue; when all loops are full, somebody is taken to wait."""
-        is_asgi = managed.machine.is_asgi
+        """What all of it amounts to."""
         shares = [worker.share(reading) for worker, reading in ready]
-        is_full = all(share >= (FULL_LOOP if is_asgi else 1) for share in shares)
-        waiting = int(is_asgi) or managed.waiting if is_full else 0
+        if not managed.machine.is_asgi:
+            waiting = managed.waiting if min(shares, default=1) >= 1 else 0
+        elif any(reading.busy for _, reading in ready):
+            # Who waits within a full loop is not counted, and a loop that is blocked cannot say so: nobody accepts then.
+            waiting = managed.waiting or int(min(shares) >= FULL_LOOP)
+        else:
+            waiting = 0
         served = managed.served_before + sum(reading.served for _, reading in ready)
         pace = max(0, served - managed.served) / max(now - managed.looked_at, TICK / 2)
         managed.served, managed.looked_at = served, now
