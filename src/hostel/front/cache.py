@@ -97,6 +97,8 @@ def http_lines(folders: Mapping[str, str], size: int) -> list[str]:
             )
         ),
         f"map $hostel_way $hostel_mark {{ default -; keep {UNKEPT}/$hostel_site.$hostel_bucket1.$hostel_bucket2; }}",
+        "# Where an answer depends on cookies, and is kept for those who have none that matter, others are still to be told.",
+        'map $upstream_http_x_hostel_vary $hostel_vary { volatile; default ""; Cookie Cookie; }',
         'map "" $hostel_is_marked { default ""; }',
         'map "" $hostel_passed { default ""; }',
         'map $upstream_cache_status $hostel_cache { volatile; default $upstream_cache_status; "" $hostel_passed; }',
@@ -127,6 +129,11 @@ def http_lines(folders: Mapping[str, str], size: int) -> list[str]:
     ]
 
 
+def to_be_kept_lines(module: str) -> list[str]:
+    """Tell the worker that nginx will heed its Vary: see ``worker.response.split_vary``."""
+    return ["uwsgi_param HOSTEL_KEEP 1;" if module == "uwsgi" else "proxy_set_header X-Hostel-Keep 1;"]
+
+
 def find_lines(module: str) -> list[str]:
     """What the ways have in common that look into the cache."""
     return [
@@ -141,9 +148,13 @@ def keep_lines(module: str, lock: str = "on") -> list[str]:
         f"cache_lock {lock}; cache_lock_timeout {LOCK_SECONDS}s; cache_lock_age {LOCK_SECONDS}s; cache_background_update on; "
         "cache_use_stale error timeout invalid_header updating http_500 http_503; "
         "no_cache $hostel_is_unsure $hostel_is_strict $hostel_is_varied; "
-        "ignore_headers X-Accel-Expires; hide_header X-Cache; pass_request_body off"
+        "ignore_headers X-Accel-Expires; hide_header X-Cache; hide_header X-Hostel-Vary; pass_request_body off"
     )
-    return [*find_lines(module), *(f"{module}_{setting};" for setting in settings.split("; "))]
+    return [
+        *find_lines(module),
+        *to_be_kept_lines(module),
+        *(f"{module}_{setting};" for setting in settings.split("; ")),
+    ]
 
 
 def look_lines(module: str, stale: str = "off") -> list[str]:
@@ -155,6 +166,7 @@ def look_lines(module: str, stale: str = "off") -> list[str]:
         f"{module}_cache_use_stale {stale};",
         f"{module}_hide_header X-Hostel;",
         f"{module}_hide_header X-Cache;",
+        f"{module}_hide_header X-Hostel-Vary;",
         "error_page 502 = @unkept;",
         "error_log /dev/null emerg;",
     ]

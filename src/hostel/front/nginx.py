@@ -43,6 +43,7 @@ REMOVED_HEADERS = (
     "Proxy", "Forwarded", "X-Forwarded", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Http-Destinationurl", "X-Original-Host",
     "X-Original-Url", "X-Proxyuser-Ip", "X-Real-Ip", "X-Remote-User", "X-Rewrite-Url", "X-Script-Name", "X-Url-Scheme",
     "Front-End-Https", "Remote-User", "True-Client-Ip", "X-Accel-Mapping", "X-Accel-Internal", "X-Sendfile-Type", "X-Hostel",
+    "X-Hostel-Keep",
     "X-Hostel-Mount",
 )  # fmt: skip
 HOP_BY_HOP_HEADERS = (

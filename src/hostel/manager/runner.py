@@ -147,8 +147,12 @@ class Runner:
         machine = managed.machine
         has_begun = machine.serving not in (0, serving)
         if (has_begun and (serving or managed.is_outdated)) or (managed.is_outdated and machine.state in RESTING):
-            managed.is_outdated = False
-            managed.purge_cache()
+            try:
+                managed.purge_cache()
+            except OSError as error:
+                self.log(managed, f"cannot empty its cache: {error}")
+            else:
+                managed.is_outdated = False
 
     def mend(self, name: str, *, is_elsewhere: bool) -> None:
         """Put back what the run tree has lost of a site. Raises ``OSError`` or ``HostelError``."""

@@ -18,6 +18,7 @@ from hostel.worker import scoreboard
 from hostel.worker.clock import WaitClock
 from hostel.worker.gauge import Gauge
 from hostel.worker.queueing import QueueBound
+from hostel.worker.response import split_vary
 from hostel.worker.sendfile import redirect_headers
 from hostel.worker.stuck import RequestTooLong
 from hostel.worker.wsgi import FRONT_PAGES, complain, complain_of, is_gone
@@ -161,7 +162,7 @@ class Counted:
 
             await self.application(scope, receive, send_observed)
             return
-        waited, headers = 0.0, []
+        waited, headers, is_to_be_kept = 0.0, [], False
         for name, value in scope["headers"]:
             if name == b"x-request-start":
                 try:
@@ -171,6 +172,9 @@ class Counted:
             elif name == b"content-length" and int(value) > self.body:
                 await refuse(send, 413)
                 return
+            elif name == b"x-hostel-keep":
+                is_to_be_kept = True
+                continue
             elif name == b"x-hostel-mount":
                 mount_at(scope, value.decode("utf-8", "surrogateescape"))
                 continue
@@ -189,7 +193,7 @@ class Counted:
                 headers = redirect_headers(message.get("headers", ()))
                 is_passed_on = message["type"] == "http.response.start" and is_stream(headers)
                 headers += [note, UNBUFFERED] if is_passed_on else [note]
-                message = {**message, "headers": join_vary(headers)}
+                message = {**message, "headers": heed_vary(headers, is_to_be_kept)}
                 running.progress(task, is_event_stream(message["headers"]))
             elif message.get("more_body"):
                 running.progress(task)
@@ -272,13 +276,14 @@ def is_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
     return is_event_stream(headers) or names.isdisjoint(SETTLED)
 
 
-def join_vary(headers: List[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
-    """The headers with one Vary at most: of several lines, nginx before 1.23 heeds the last when it keeps the answer."""
+def heed_vary(headers: List[Tuple[bytes, bytes]], is_to_be_kept: bool) -> List[Tuple[bytes, bytes]]:
+    """The headers with what they say of Vary as the front wants to have it."""
     varies = [header for header in headers if header[0].lower() == b"vary"]
-    if len(varies) < 2:
+    if not varies or (len(varies) < 2 and not is_to_be_kept):
         return headers
-    others = [header for header in headers if header not in varies]
-    return [*others, (b"vary", b", ".join(value for _, value in varies))]
+    joined = ", ".join(value.decode("latin-1") for _, value in varies)
+    vary = [(name.lower().encode(), value.encode("latin-1")) for name, value in split_vary(joined, is_to_be_kept)]
+    return [*(header for header in headers if header not in varies), *vary]
 
 
 async def refuse(send: Send, status: int, retry_after: int = 0) -> None:

@@ -21,7 +21,7 @@ PASS, DROP, LENGTH, VARY, SENDFILE = 1, 2, 3, 4, 5  # what becomes of a header
 # Not the application's to send (RFC 9110, section 7.6.1; PEP 3333, "Other HTTP Features"), or ours.
 DROPPED = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-     "trailers", "transfer-encoding", "upgrade", "x-hostel")
+     "trailers", "transfer-encoding", "upgrade", "x-hostel", "x-hostel-vary")
 )  # fmt: skip
 SPECIAL = {"content-length": LENGTH, "vary": VARY, "x-sendfile": SENDFILE}
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
@@ -43,6 +43,20 @@ def _judge(name: str) -> int:
     if len(_verdicts) < KNOWN_NAMES:
         _verdicts[name] = verdict
     return verdict
+
+
+def split_vary(vary: str, is_to_be_kept: bool) -> List[Tuple[str, str]]:
+    """The headers for what an answer depends on, by all the application's ``Vary`` together: of several lines, nginx before
+    1.23 heeds the last.
+
+    The front keeps an answer only for visitors without cookies that matter. With Cookie in ``Vary`` it would keep one for each
+    of them, who differ by the cookies of statistics; so it is told in a header of its own, which becomes ``Vary`` again.
+    """
+    names = [name.strip() for name in vary.split(",")]
+    others = [name for name in names if name.lower() != "cookie"]
+    if not is_to_be_kept or len(others) == len(names):
+        return [("Vary", vary)]
+    return [("X-Hostel-Vary", "Cookie"), *([("Vary", ", ".join(others))] if others else [])]
 
 
 class FileWrapper:
@@ -104,6 +118,7 @@ class Response:
         "is_bodyless",
         "is_head",
         "is_started",
+        "is_to_be_kept",
         "length",
         "note",
         "sent",
@@ -119,6 +134,7 @@ class Response:
         self.head = b""  # from start_response on, without the empty line
         self.length: Optional[int] = None  # of the body, as the application promised it
         self.is_started = False  # the head has been sent
+        self.is_to_be_kept = False  # by the front, if it may be
         self.sent = 0  # bytes of the body
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
@@ -149,10 +165,10 @@ class Response:
                 length = int(value)
             elif verdict == VARY:
                 vary += f", {value}" if vary else value
-            else:
+            elif verdict == SENDFILE:
                 lines.append("X-Accel-Redirect: " + sendfile.redirect_to(value) + "\r\n")
         if vary:
-            lines.append(f"Vary: {vary}\r\n")  # in one line: of several, nginx before 1.23 heeds the last
+            lines += [f"{name}: {value}\r\n" for name, value in split_vary(vary, self.is_to_be_kept)]
         head = "".join(lines)
         count = len(lines) + 1
         if head.count("\n") != count or head.count("\r") != count or "\0" in head:

@@ -294,6 +294,8 @@ class Server:
                 body.discard()
             return
         self.complete(environ)
+        if "HOSTEL_KEEP" in environ:
+            response.is_to_be_kept = bool(environ.pop("HOSTEL_KEEP"))
         if self.idle_ignore:
             is_ignored = environ.get("PATH_INFO") in self.idle_ignore
             place = slot * scoreboard.SLOT
