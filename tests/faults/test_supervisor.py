@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.conftest import MakeServer
-from tests.faults.load import PID, PID_ASGI
+from tests.faults.load import PID, PID_ASGI, Load
 from tests.faults.test_manager import BROKEN, manager_of
 from tests.support.server import Server, descendants_of, is_alive, wait_for
 
@@ -20,6 +20,16 @@ STUBBORN = """
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"x" * 100_000
         time.sleep(1000)
+"""
+
+
+STUCK = """
+    import ctypes, signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"x" * 100_000
+        ctypes.PyDLL(None).sleep(1000)  # in C, and keeps the interpreter's lock
 """
 
 
@@ -52,11 +62,13 @@ def check_works(server: Server) -> None:
 def test_everything_ends_with_the_supervisor(make_server: MakeServer, user: str) -> None:
     server = make_server(user=user)
     server.site("stubborn", STUBBORN)
+    server.site("stuck", STUCK)
     populate(server)
     assert server.process is not None
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(server.get, "stubborn", timeout=30)  # its failure is nobody's business
-        wait_for(lambda: server.view("stubborn")["workers"] and server.view("stubborn")["workers"][0]["busy"])
+    with ThreadPoolExecutor(2) as pool, Load(server, "wsgi", "asgi"):  # whose failures are nobody's business
+        for name in ("stubborn", "stuck"):
+            pool.submit(server.get, name, timeout=30)
+            wait_for(lambda name=name: server.view(name)["workers"] and server.view(name)["workers"][0]["busy"])  # type: ignore[misc]
         below = descendants_of(server.process.pid)
         assert len(below) >= 8
         server.process.kill()
