@@ -45,26 +45,22 @@ def test_without_tls_there_is_one_server_and_no_trace_of_certificates() -> None:
 
 def test_every_location_for_https_has_the_root_and_the_log_that_it_has_for_http() -> None:
     plain, safe = servers(OPTIONS)
-    places = re.findall(r"(?m)^        location .*$", safe)
-    assert len(places) > 15
-    own = ("@look", "@stale")  # there it is no error that nobody can be asked
-    assert all("error_log" in place or place.split()[1].startswith(own) for place in places)
-    blocks = re.findall(r"(?ms)^        location ([^\n{]+)\{.*?(?:^        \}| \})$", safe)
-    names = re.findall(r"(?m)^        location ([^\n{]+)\{", plain)
-    assert [name for name in names if "acme" not in name] == blocks
-    for block in re.findall(r"(?ms)^        location [^\n]*\n.*?^        \}$", safe):
-        assert (
-            len(re.findall(r"(?m)(?:^\s*|; |\{ )root ", block.partition("if (-d")[0])) == 1
-            or "return" in block.splitlines()[0]
-        ), block
+    blocks = dict(re.findall(r"(?ms)^        location ([^\n{]+) (\{[^\n]* \}$|\{.*?^        \}$)", safe))
+    names = re.findall(r"(?m)^        location ([^\n{]+) \{", plain)
+    assert [name for name in names if "acme" not in name] == list(blocks)
+    for name, block in blocks.items():
+        opening, _, rest = block.partition("\n")
+        own = "\n".join(line for line in rest.splitlines() if re.match(" {12}[a-z]", line) and " if (" not in line)
+        for directive in ("root", "error_log"):
+            assert len(re.findall(rf"(?m)(?:^ *|[;{{] ){directive} ", f"{opening}\n{own}")) == 1, (name, directive)
 
 
 def test_a_usual_request_costs_two_looks_and_by_https_three() -> None:
     looks = [
-        re.findall(r"-[a-z] \$hostel_at\S*", re.findall(r"(?ms)^        location / \{.*?^        \}", one)[0])
+        re.findall(r"-[a-z] \$hostel_at\S*", re.findall(r"(?ms)^        location \^~ / \{.*?^        \}", one)[0])
         for one in servers(OPTIONS)
     ]
-    usual = ["-f $hostel_at/www/0$hostel_file)", "-d $hostel_at/plain)"]
+    usual = ["-f $hostel_at/www/usual$hostel_wanted)", "-d $hostel_at/plain)"]
     assert looks == [usual, ["-d $hostel_at/hsts)", *usual]]
 
 

@@ -95,14 +95,17 @@ def tls_lines(addresses: Sequence[str], version: tuple[int, ...], log: str, *, h
 
 
 def with_own_places(server: str, log: str) -> str:
-    """The server block with root and log in each of its locations, because those of the server are for handshakes."""
+    """The server block with root and log in each of its locations, because those of the server are for handshakes.
+
+    What lies inside of a location has them from there.
+    """
 
     def add(match: re.Match[str]) -> str:
-        lines = [] if re.search(r"^\s*error_log ", match[0], re.MULTILINE) else [f"error_log {log};"]
-        if not re.search(r"^\s*root ", match[0], re.MULTILINE):
-            lines.append("root $hostel_at;")
-        if "add_header " in match[0]:  # it does without those of the server then
-            lines.append(HSTS)
-        return f"{match[1]} {' '.join(lines)}{match[2]}"
+        own = set(re.findall(r"^ {12}(error_log|root|add_header) ", match[0], re.MULTILINE))
+        lines = {"error_log": f"error_log {log};", "root": "root $hostel_at;"}
+        more = [line for directive, line in lines.items() if directive not in own]
+        if "add_header" in own:  # it does without those of the server then
+            more.append(HSTS)
+        return f"{match[1]} {' '.join(more)}{match[2]}"
 
-    return re.sub(r"(?ms)^(        location [^\n{]+\{)( [^\n]* \}$|\n.*?^        \}$)", add, server)
+    return re.sub(r"(?ms)^( {8}location [^\n{]+\{)( [^\n]* \}$|\n.*?^ {8}\}$)", add, server)
