@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hostel.cli.logs import BLOCK_BYTES, Tail, moment_of, with_moments
+from hostel.cli.logs import BLOCK_BYTES, OpenLog, Tail, moment_of, with_moments
+from hostel.manager.turning import turn_over
 from tests.support.server import Server, wait_for
 
 MakeTail = Callable[[Path], Tail]
@@ -101,7 +102,8 @@ def test_bytes_that_are_no_text(path: Path, tail: MakeTail) -> None:
     assert tail(path).last(1) == ["\\xff\\xfe"]
 
 
-def test_a_file_that_is_turned_over(path: Path, tail: MakeTail) -> None:
+def test_a_file_that_is_turned_over(path: Path, tail: MakeTail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Tail.__module__], "LINGER_SECONDS", -1)
     write(path, "a")
     one = tail(path)
     one.last(9)
@@ -122,8 +124,8 @@ def test_a_file_that_is_turned_over(path: Path, tail: MakeTail) -> None:
 
 def test_a_line_that_is_written_while_the_file_is_turned_over(path: Path) -> None:
     class Unlucky(Tail):
-        def _is_turned_over(self) -> bool:
-            is_turned_over = super()._is_turned_over()
+        def _is_turned_over(self, log: OpenLog) -> bool:
+            is_turned_over = super()._is_turned_over(log)
             write(Path(f"{path}.1"), "just then")
             return is_turned_over
 
@@ -132,7 +134,26 @@ def test_a_line_that_is_written_while_the_file_is_turned_over(path: Path) -> Non
         assert one.last(1) == ["a"]
         path.rename(f"{path}.1")
         write(path, "b")
-        assert one.new() + one.new() == ["just then", "b"]
+        assert set(one.new() + one.new()) == {"just then", "b"}
+
+
+def test_lines_that_still_go_to_the_file_that_was_turned_over(path: Path, tail: MakeTail) -> None:
+    """As the front's do: it has the file open."""
+    write(path, "a")
+    one = tail(path)
+    assert one.last(9) == ["a"]
+    with path.open("a") as front:
+        turn_over(str(path), 1)
+        write(path, "new")
+        assert one.new() == ["new"]
+        front.write("old\n")
+        front.flush()
+        assert one.new() == ["old"]
+        write(path, "new again")
+        front.write("old again\n")
+        front.flush()
+        assert one.new() == ["old again", "new again"]
+    assert tail(path).last(9) == ["a", "old", "old again", "new", "new again"]
 
 
 def test_a_file_that_is_turned_over_all_the_time(path: Path, tail: MakeTail) -> None:

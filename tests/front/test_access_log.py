@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.front.applications import ECHO, ECHO_ASGI, wait_routed
+from tests.conftest import MakeServer
+from tests.front.applications import ECHO, ECHO_ASGI, says, wait_routed
 from tests.support.server import Server, wait_for
 
 LINE = re.compile(
@@ -91,3 +95,74 @@ def test_nobody_ends_a_field_or_a_line(server: Server) -> None:
     assert fields["request"] == r"GET /\x22quoted HTTP/1.1"
     assert fields["agent"] == r"x\x22 200 1 \x22a\x22 \x22b\x22 time=0\x1B[31m\x5C"
     assert fields["user"] == "?"
+
+
+def test_a_full_log_is_turned_over_and_no_line_is_lost(make_server: MakeServer) -> None:
+    """While visitors come: the front has the log open, and notices a little later that it is another one."""
+    server = make_server(arguments=("--log-size", "20K", "--log-keep", "9"))
+    server.site("busy", says("busy"), workers={"min": 1, "max": 1})
+    server.start()
+    folder = server.log_dir / "busy"
+    asked = 0
+
+    def logged() -> list[str]:
+        text = "".join(path.read_text() for path in folder.glob("access.log*"))
+        return re.findall(r"GET /page-(\d+) ", text)
+
+    def is_turned_over() -> bool:
+        nonlocal asked
+        server.get("busy", f"/page-{asked}")
+        asked += 1
+        return (folder / "access.log.1").exists() and (folder / "access.log").stat().st_size > 0
+
+    wait_for(is_turned_over, "a new log to be written to", 60)
+    wait_for(lambda: len(logged()) == asked, "all lines")
+    assert sorted(map(int, logged())) == list(range(asked))
+    if os.geteuid() == 0:
+        front = pwd.getpwnam("hostel-front").pw_uid
+        assert [(path.stat().st_uid, path.stat().st_mode & 0o777) for path in folder.glob("access.log*")] == [
+            (front, 0o640) for _ in folder.glob("access.log*")
+        ]
+        status = folder.stat()
+        assert (status.st_uid, status.st_mode & 0o777) == (0, 0o751)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="guards between users exist only for root")
+def test_a_tenant_can_read_his_log_and_change_nothing_there(make_server: MakeServer) -> None:
+    """Rule 10: no reading by others, no writing, making, renaming, linking."""
+    code = """
+        import os
+
+        def attempt(what):
+            try:
+                what()
+            except OSError as error:
+                return type(error).__name__
+            return "done"
+
+        def application(environ, start_response):
+            own, other = (os.path.join(FOLDER, name) for name in ("tenant", "neighbour"))
+            log = own + "/access.log"
+            attempts = {
+                "read": lambda: open(log).read(),
+                "read of others": lambda: open(other + "/access.log").read(),
+                "write": lambda: open(log, "a"),
+                "make": lambda: open(own + "/new", "w"),
+                "remove": lambda: os.unlink(log),
+                "rename": lambda: os.rename(log, own + "/moved"),
+                "link": lambda: os.symlink("/etc/passwd", own + "/access.log.1"),
+                "hard link": lambda: os.link("/etc/passwd", own + "/access.log.new"),
+                "folder": lambda: os.rename(own, own + "x"),
+                "mode": lambda: os.chmod(log, 0o666),
+            }
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return ["\\n".join(f"{name}: {attempt(what)}" for name, what in attempts.items()).encode()]
+    """
+    server = make_server(arguments=("--guard", "user"))
+    server.site("tenant", f"FOLDER = {str(server.log_dir)!r}\n" + textwrap.dedent(code), user="daemon")
+    server.site("neighbour", says("neighbour"), user="bin")
+    server.start()
+    server.get("neighbour")
+    lines = dict(line.split(": ") for line in server.get("tenant").text.splitlines())
+    assert lines.pop("read") == "done"
+    assert set(lines.values()) == {"PermissionError"}, lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from hostel.cli.output import command, connect, json_option, print_json, say, se
 from hostel.errors import HostError
 
 LOOK_SECONDS = 0.1
+LINGER_SECONDS = 15.0  # the front keeps a log open for up to 10 s after it has been turned over
 BLOCK_BYTES = 65536
 LAST_BYTES = 64 * 2**20  # that are looked through for the last lines
 
@@ -88,20 +90,40 @@ def moment_of(line: str) -> float | None:
     return None
 
 
+class OpenLog:
+    """A log file from where one is to go on."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.rest = b""
+        self.until = math.inf  # monotonic time from which on nobody writes to it any more
+
+    def lines(self) -> list[str]:
+        """The lines that have come to their ends since the last time."""
+        *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
+        return [_decode(line) for line in lines]
+
+    def last(self) -> list[str]:
+        """What is left, if it has no end: then it is a line as well."""
+        self.file.close()
+        return [_decode(self.rest)] if self.rest else []
+
+
 class Tail:
-    """A log file that may be missing yet, grow, or be turned over."""
+    """A log that may be missing yet, grow, or be turned over; the front goes on with the old file for a while then."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = os.path.basename(path)
-        self._file: BinaryIO | None = None
-        self._rest = b""
+        self._now: OpenLog | None = None
+        self._before: list[OpenLog] = []  # turned over, and perhaps still written to
 
     def last(self, count: int) -> list[str]:
         """The last lines, those of the file that was turned over last included; ``new`` goes on behind them."""
-        file = self._open()
-        if file is None:
+        log = self._open()
+        if log is None:
             return []
+        file = log.file
         end = begin = file.seek(0, os.SEEK_END)
         data = b""
         while begin and count and data.count(b"\n") <= count and len(data) < LAST_BYTES:
@@ -109,7 +131,7 @@ class Tail:
             file.seek(begin)
             data = file.read(end - begin)
         file.seek(end)
-        *lines, self._rest = data.split(b"\n")
+        *lines, log.rest = data.split(b"\n")
         found = [_decode(line) for line in lines[-count:]] if count else []
         if begin == 0 and len(found) < count and not self.path.endswith(".1"):
             with contextlib.closing(Tail(f"{self.path}.1")) as before:
@@ -118,45 +140,43 @@ class Tail:
 
     def new(self) -> list[str]:
         """Lines that came since the last look."""
-        lines = self._read()
-        if not lines and self._is_turned_over():
-            lines = self._read()  # what was written between the two looks
-            if self._rest:
-                lines.append(_decode(self._rest))
-            self.close()
+        lines = [line for log in self._before for line in log.lines()]
+        while self._before and time.monotonic() > self._before[0].until:
+            lines += self._before.pop(0).last()
+        log = self._open()
+        if log is None:
+            return lines
+        lines += log.lines()
+        if self._is_turned_over(log):
+            lines += log.lines()  # what was written between the two looks
+            log.until = time.monotonic() + LINGER_SECONDS
+            self._before.append(log)
+            self._now = None
+            lines += self.new()
         return lines
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._rest = b""
+        for log in (*self._before, self._now):
+            if log is not None:
+                log.file.close()
+        self._before, self._now = [], None
 
-    def _open(self) -> BinaryIO | None:
-        if self._file is None:
+    def _open(self) -> OpenLog | None:
+        if self._now is None:
             try:
-                self._file = open(self.path, "rb")
+                self._now = OpenLog(open(self.path, "rb"))
             except FileNotFoundError:
                 return None
             except OSError as error:
                 raise HostError(f"cannot read {self.path}: {error.strerror}", "see who may read it") from None
-        return self._file
+        return self._now
 
-    def _read(self) -> list[str]:
-        file = self._open()
-        if file is None:
-            return []
-        *lines, self._rest = (self._rest + file.read()).split(b"\n")
-        return [_decode(line) for line in lines]
-
-    def _is_turned_over(self) -> bool:
-        if self._file is None:
-            return False
+    def _is_turned_over(self, log: OpenLog) -> bool:
         try:
             status = os.stat(self.path)
         except OSError:
             return False
-        return status.st_ino != os.fstat(self._file.fileno()).st_ino or status.st_size < self._file.tell()
+        return status.st_ino != os.fstat(log.file.fileno()).st_ino or status.st_size < log.file.tell()
 
 
 def _decode(line: bytes) -> str:

@@ -165,6 +165,7 @@ async def serve(link: SupervisorLink, options: ServerOptions, sources: list[Sour
     else:
         server.front.start()
     server.runner.workers.warm()
+    server.runner.turn_logs()
     link.listen(server.supervisor_said)
     control = Control(server)
     await control.listen()

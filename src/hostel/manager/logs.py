@@ -3,7 +3,8 @@
 The hard part is that a tenant decides what is written and how much. The log belongs to root, and only the manager
 writes to it; control characters are escaped, so no line can pretend to be another or command a terminal; the rate is
 bounded for each site, counted in what ends up in the file (a line costs its time stamp, be it empty), by reading no
-faster, which makes the writer wait; the size is bounded by turning the file over.
+faster, which makes the writer wait; the size is bounded by turning the file over (``turning``), as that of the access log is,
+which the front writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import fcntl
 import os
 import termios
 import time
+
+from hostel.manager.turning import Bounds, is_due, turn_over
 
 READ_BYTES = 8192
 RATE = 2_000_000  # bytes a second that one site may write
@@ -68,42 +71,52 @@ class SiteLog(Log):
     log there into a file that exists already.
     """
 
-    def __init__(self, folder: str, limit: int) -> None:
+    def __init__(self, folder: str, bounds: Bounds) -> None:
         self.folder = folder
-        self.limit = limit
+        self.bounds = bounds
         self.path = os.path.join(folder, "error.log")
+        self.access_path = os.path.join(folder, "access.log")
         self._descriptor = -1
         self._size = 0
 
     def prepare(self, gid: int | None, front_uid: int | None) -> None:
         """Make the folder and the access log; ``gid`` and ``front_uid`` are None when Hostel runs unprivileged."""
-        access = os.path.join(self.folder, "access.log")
         try:
             os.mkdir(self.folder, 0o751)
         except FileExistsError:
-            if os.path.lexists(access) and gid in (None, os.stat(self.folder).st_gid):
+            if os.path.lexists(self.access_path) and gid in (None, os.stat(self.folder).st_gid):
                 return
-        descriptor = os.open(access, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(self.access_path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         if gid is not None and front_uid is not None:
             os.chown(self.folder, 0, gid)
             os.fchown(descriptor, front_uid, gid)
-            for path in (self.path, f"{self.path}.1"):  # of an earlier user of the site
-                with contextlib.suppress(FileNotFoundError):
-                    os.chown(path, 0, gid, follow_symlinks=False)
+            for name in os.listdir(self.folder):  # of an earlier user of the site
+                owner = front_uid if name.startswith("access.") else 0
+                os.chown(os.path.join(self.folder, name), owner, gid, follow_symlinks=False)
         os.close(descriptor)
 
     def put(self, data: bytes) -> None:
         try:
             if self._descriptor < 0:
                 self._open()
-            if self._size > self.limit:
-                self.close()
-                os.replace(self.path, f"{self.path}.1")
-                self._open()
+            if self._size > self.bounds.size:
+                self._turn()
             self._size += os.write(self._descriptor, data)
         except OSError:
             self.close()  # the next time may be better
             raise
+
+    def turn_what_is_due(self, now: float) -> None:
+        """Turn over the logs that are full or old; ``now`` is the time of day. Raises ``OSError``."""
+        if is_due(self.access_path, self.bounds, now):
+            turn_over(self.access_path, self.bounds.keep)
+        if self.bounds.age and is_due(self.path, self.bounds, now):  # its size is seen to when something is written
+            self._turn()
+
+    def _turn(self) -> None:
+        self.close()
+        turn_over(self.path, self.bounds.keep)
+        self._open()
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

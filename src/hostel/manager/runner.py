@@ -41,6 +41,8 @@ from hostel.plan import Plan, difference
 LOGS_AT_ONCE = 20
 RESTING = (State.COLD, State.DRAINING, State.DISABLED)  # the code is read anew at the next start
 LOG_SECONDS = 0.002
+TURNED_AT_ONCE = 250
+TURN_SECONDS = 10.0
 
 
 class Runner:
@@ -68,6 +70,7 @@ class Runner:
         self.reload_files = ReloadFiles()
         self.stopped = StoppedSites(os.path.join(options.state_dir, "stopped"))
         self.is_ending = False
+        self._unturned: list[str] = []  # the sites whose logs have not been looked after in this round
         self._unready: deque[ManagedSite] = deque()
         self._watch_code = watch_code
         self.loop.add_reader(queues.fileno(), queues.report)
@@ -101,6 +104,20 @@ class Runner:
                 managed.prepare_log()
         if self._unready:
             self.loop.call_later(LOG_SECONDS, self._prepare_logs)
+
+    def turn_logs(self) -> None:
+        """Look after the logs of some of the sites, and of the others later: of all within ``TURN_SECONDS``."""
+        if not self._unturned:
+            self._unturned = list(self.sites)
+        for _ in range(min(len(self._unturned), TURNED_AT_ONCE)):
+            managed = self.sites.get(self._unturned.pop())
+            if managed is not None:
+                try:
+                    managed.log.turn_what_is_due(time.time())
+                except OSError as error:
+                    print(f"site={managed.name} cannot turn over its log: {error}", file=sys.stderr, flush=True)
+        rounds = -(-len(self.sites) // TURNED_AT_ONCE) or 1
+        self.loop.call_later(TURN_SECONDS / rounds, self.turn_logs)
 
     # --- events -> machine -> commands ------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from hostel.manager.logs import SiteLog
 from hostel.manager.queue import QueueMeter
 from hostel.manager.runtree import Entry, Files, RunTree
 from hostel.manager.sockets import QueueWatcher, bind_site_socket
+from hostel.manager.turning import Bounds
 from hostel.manager.worker import ManagedWorker
 from hostel.options.check import identity_of
 from hostel.options.server import ServerOptions
@@ -53,7 +54,8 @@ class ManagedSite:
         options = surroundings.options
         self.surroundings = surroundings
         self.machine = SiteMachine(site)
-        self.log = SiteLog(os.path.join(options.log_dir, site.name), options.log_size)
+        bounds = Bounds(options.log_size, options.log_age, options.log_keep)
+        self.log = SiteLog(os.path.join(options.log_dir, site.name), bounds)
         self.listener = -1
         self.http = -1
         self.workers: dict[int, ManagedWorker] = {}

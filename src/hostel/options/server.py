@@ -172,10 +172,20 @@ class ServerOptions:
         Size,
         Field(
             gt=0,
-            description="A site's error log is turned over at this size; one older file is kept.",
+            description="A site's log, of errors or of requests, is turned over when it has become so large.",
             examples=["100M"],
         ),
     ] = 16 * 2**20
+    log_age: Annotated[
+        Duration,
+        Field(
+            description="It is also turned over when it has been written to for so long; 0 means never.",
+            examples=["1d"],
+        ),
+    ] = 0.0
+    log_keep: Annotated[
+        int, Field(ge=1, le=1000, description="How many older files of each log are kept.", examples=[7])
+    ] = 1
     reload: Annotated[
         bool,
         Field(
