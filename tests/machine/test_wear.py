@@ -33,10 +33,16 @@ def test_a_worker_that_needs_more_from_its_beginning_is_not_replaced_all_the_tim
     assert reason_to_replace(limits, 1, Wear(5, LEAST_AGE, 30 * MB)) != ""
 
 
+def test_none_is_replaced_in_its_first_second() -> None:
+    limits = LimitOptions(requests=1, life=0.5)
+    assert reason_to_replace(limits, 1, Wear(10**12, 0.9, 0)) == ""
+    assert reason_to_replace(limits, 1, Wear(1, 1.0, 0)) != ""
+
+
 def due(number: int) -> int:
     """After how many requests a worker is replaced that may have a thousand."""
     limits = LimitOptions(requests=1000)
-    return next(served for served in range(2000) if reason_to_replace(limits, number, Wear(served, 0, 0)))
+    return next(served for served in range(2000) if reason_to_replace(limits, number, Wear(served, 10, 0)))
 
 
 @given(st.integers(1, 10**6))

@@ -73,6 +73,7 @@ def test_many_sites_share_few_places_and_nobody_sees_an_error(full_server: Serve
         is_over.set()
         watcher.join()
     assert statuses == [200] * 200
+    assert any("gives way: the machine has room for no more" in full_server.log(name) for name in names)
     assert most <= PLACES
     remove(full_server, *names)
 

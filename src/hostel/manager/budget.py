@@ -134,6 +134,10 @@ class Purse:
         return held, counts, minima
 
     def _ask_to_leave(self, one: Held) -> None:
+        managed = self._sites[one.site]
+        managed.log.write(
+            "hostel", [f"worker {managed.workers[one.worker].tag} gives way: the machine has room for no more"]
+        )
         self._dispatch(one.site, e.PlaceClaimed(one.worker))
 
     # --- what they take ---------------------------------------------------------------------------------------------
