@@ -26,11 +26,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hostel.front.store import MODULES, UNKEPT
-from hostel.front.values import VALUES_END
 
 NOBODY = "hostel_nobody"  # a server that is never asked: what the cache does not have ends as 502
 LOCK_SECONDS = 5
 BUCKETS = 32
+MARK = f"{UNKEPT}/$hostel_site.$hostel_bucket1.$hostel_bucket2"
 UNUSED = "1d"  # then it goes, whatever its time
 ZONE = "16m"  # for about 128,000 answers
 KEPT_DIGITS = 7  # of the length of an answer
@@ -61,77 +61,29 @@ def join(headers: tuple[str, ...]) -> str:
     return "".join(f"$http_{header.lower().replace('-', '_')}" for header in headers)
 
 
-def http_lines(folders: Mapping[str, str], size: int) -> list[str]:
-    """What ``http`` needs: the modules' stores in ``folders``, each of at most ``size`` bytes, and who finds what there."""
-    return [
-        *(
-            f"{module}_cache_path {folders[module]} levels=2 keys_zone=hostel_{module}:{ZONE} max_size={size} "
-            f"inactive={UNUSED} use_temp_path=off;"
-            for module in MODULES
-        ),
-        f"upstream {NOBODY} {{ server unix:nobody.sock down; }}",
-        f'map $hostel_values $hostel_epoch {{ default ""; "~[/;]epoch=(?<hostel_its_epoch>[0-9]+){VALUES_END}" '
-        "$hostel_its_epoch; }",
-        r'map "$http_cookie\n$hostel_values" $hostel_has_session {',
-        "    default session;",
-        r'    "~\n[^\n]*,\*,[^\n]*$" "";  # the site ignores every cookie',
-        f'    "~{cookies_expression()}" "";',
-        "}",
-        f'map "{join(TELLING_HEADERS)}" $hostel_is_telling {{ default telling; "" ""; }}',
-        'map $content_length $hostel_has_body { default body; "" ""; 0 ""; }',
-        f'map "{join(CONDITIONS)}" $hostel_is_conditional {{ default conditional; "" ""; }}',
-        'map "$request_method$hostel_has_session$hostel_is_telling$hostel_has_body $hostel_is_conditional" $hostel_way {',
-        "    default pass;",
-        '    "GET " keep;',
-        '    "GET conditional" look;',
-        '    "~^HEAD " look;',
-        "}",
-        *(
-            line
-            for number in (1, 2)
-            for line in (
-                f'split_clients "{number} $hostel_site $hostel_host$request_uri" $hostel_bucket{number} {{',
-                *(f"    {100 / BUCKETS:.2f}% {bucket};" for bucket in range(1, BUCKETS)),
-                "    * 0;",
-                "}",
-            )
-        ),
-        f"map $hostel_way $hostel_mark {{ default -; keep {UNKEPT}/$hostel_site.$hostel_bucket1.$hostel_bucket2; }}",
-        "# Where an answer depends on cookies, and is kept for those who have none that matter, others are still to be told.",
-        'map $upstream_http_x_hostel_vary $hostel_vary { volatile; default ""; Cookie Cookie; }',
-        'map "" $hostel_is_marked { default ""; }',
-        'map "" $hostel_passed { default ""; }',
-        'map $upstream_cache_status $hostel_cache { volatile; default $upstream_cache_status; "" $hostel_passed; }',
-        "# What is not kept, although nginx would: of unknown length, so it may not be whole; not to be shown when its time is",
-        "# over; different for each visitor's cookies.",
-        'map "$upstream_status $upstream_http_content_length" $hostel_is_unsure {',
-        "    volatile;",
-        "    default 1;",
-        f'    "~(?:^| )(?:{"|".join(map(str, KEPT_STATUSES))}) [0-9]{{1,{KEPT_DIGITS}}}$" "";',
-        "}",
-        'map $upstream_http_cache_control $hostel_is_strict { volatile; default ""; "~*(?:must|proxy)-revalidate" 1; }',
-        r'map "$http_cookie\n$upstream_http_vary" $hostel_is_varied {',
-        "    volatile;",
-        '    default "";',
-        r'    "~*^[^\n]+\n[^\n]*cookie" 1;',
-        "}",
-        "# What has not been kept although it might have been. That something was kept is said only when there is no doubt.",
-        r'map "$upstream_cache_status\n$hostel_is_unsure$hostel_is_strict$hostel_is_varied$upstream_http_x_accel_redirect'
-        r'$upstream_http_x_accel_buffering\n$upstream_http_cache_control\n$upstream_http_set_cookie\n$upstream_http_vary" '
-        "$hostel_is_unkept {",
-        "    volatile;",
-        '    default "";',
-        r'    "~*^(?:MISS|EXPIRED)\n\n(?=[^\n]*max-?age=0*[1-9])(?![^\n]*(?:no-|private|s-maxage=0))[^\n]*\n\n(?!\*)" "";',
-        r'    "~^(?:MISS|EXPIRED)\n" 1;',
-        "}",
-        'map $hostel_is_marked $hostel_is_to_be_marked { volatile; default ""; 1 $hostel_is_unkept; }',
-        "log_format hostel_mark '';",
+def map_parts(folders: Mapping[str, str], size: int) -> dict[str, str]:
+    """What ``cache_maps.conf`` has a place for: the modules' stores in ``folders``, each of at most ``size`` bytes, and lists."""
+    stores = [
+        f"    {module}_cache_path {folders[module]} levels=2 keys_zone=hostel_{module}:{ZONE} max_size={size} "
+        f"inactive={UNUSED} use_temp_path=off;"
+        for module in MODULES
     ]
-
-
-def to_be_kept_lines(module: str) -> list[str]:
-    """Tell the worker that nginx will heed its Vary: see ``worker.response.split_vary``."""
-    return ["uwsgi_param HOSTEL_KEEP 1;" if module == "uwsgi" else "proxy_set_header X-Hostel-Keep 1;"]
+    shares = [f"{100 / BUCKETS:.2f}% {bucket};" for bucket in range(1, BUCKETS)]
+    buckets = [
+        f'    split_clients "{number} $hostel_site $hostel_host$request_uri" $hostel_bucket{number} {{ {" ".join(shares)} * 0; }}'
+        for number in (1, 2)
+    ]
+    return {
+        "stores": "\n".join(stores),
+        "nobody": NOBODY,
+        "harmless_cookies": cookies_expression(),
+        "telling_headers": join(TELLING_HEADERS),
+        "conditions": join(CONDITIONS),
+        "statuses": "|".join(map(str, KEPT_STATUSES)),
+        "digits": str(KEPT_DIGITS),
+        "buckets": "\n".join(buckets),
+        "mark": MARK,
+    }
 
 
 def find_lines(module: str) -> list[str]:
@@ -150,11 +102,9 @@ def keep_lines(module: str, lock: str = "on") -> list[str]:
         "no_cache $hostel_is_unsure $hostel_is_strict $hostel_is_varied; "
         "ignore_headers X-Accel-Expires; hide_header X-Cache; hide_header X-Hostel-Vary; pass_request_body off"
     )
-    return [
-        *find_lines(module),
-        *to_be_kept_lines(module),
-        *(f"{module}_{setting};" for setting in settings.split("; ")),
-    ]
+    # The worker has to know that nginx will heed its Vary: worker.response.split_vary.
+    told = "uwsgi_param HOSTEL_KEEP 1;" if module == "uwsgi" else "proxy_set_header X-Hostel-Keep 1;"
+    return [*find_lines(module), told, *(f"{module}_{setting};" for setting in settings.split("; "))]
 
 
 def look_lines(module: str, stale: str = "off") -> list[str]:

@@ -28,7 +28,7 @@ from hostel.front.connection import (
     with_own_places,
 )
 from hostel.front.pages import PAGES, PAUSES
-from hostel.front.store import MODULES, UNKEPT
+from hostel.front.store import MODULES
 from hostel.front.values import limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import FILE_PARTS
@@ -174,12 +174,7 @@ def render(options: FrontOptions) -> str:
         "uwsgi": indent([*pass_to("uwsgi", options.request), *uwsgi_parameters(trusting["https"])]),
         "proxy": indent([*pass_to("proxy", options.request), *proxy_parameters()]),
         "lasting_proxy": indent([*pass_to("proxy", max(options.request, LASTING_SECONDS)), *proxy_parameters()]),
-        "cache_maps": indent(
-            cache.http_lines(
-                {module: quote(f"{options.cache_dir}/{module}") for module in MODULES}, options.cache_size
-            ),
-            4,
-        ),
+        **cache.map_parts({module: quote(f"{options.cache_dir}/{module}") for module in MODULES}, options.cache_size),
         "bodiless_uwsgi": indent(
             [*pass_to("uwsgi", options.request), *uwsgi_parameters(trusting["https"], has_body=False)]
         ),
@@ -188,7 +183,6 @@ def render(options: FrontOptions) -> str:
         ),
         **{f"keep_{module}": indent(cache.keep_lines(module)) for module in MODULES},
         **{f"free_{module}": indent(cache.keep_lines(module, "off")) for module in MODULES},
-        "unkept": f"{UNKEPT}/$hostel_site.$hostel_bucket1.$hostel_bucket2",
         **{f"look_{module}": indent(cache.look_lines(module)) for module in MODULES},
         **{f"stale_{module}": indent(cache.look_lines(module, "error")) for module in MODULES},
         "limit_maps": indent(limit_maps(), 4),
@@ -199,6 +193,7 @@ def render(options: FrontOptions) -> str:
         ),
     }
     values["ways"] = fill(read_text("ways.conf").rstrip(), values)
+    values["cache_maps"] = fill(read_text("cache_maps.conf").rstrip(), values)
     values["cache"] = fill(read_text("cache.conf").rstrip(), values)
     values["values_look"] = fill("            if (-d $hostel_at/values) { return 469; }\n[ways]", values)
     values["looks"] = fill(read_text("looks.conf").rstrip(), values)
