@@ -77,3 +77,10 @@ def test_nobody_is_trusted_unless_named() -> None:
 )
 def test_the_port_that_a_redirect_names(addresses: tuple[str, ...], port: str) -> None:
     assert tls_port(addresses) == port
+
+
+def test_no_variable_is_defined_twice() -> None:
+    """nginx takes the later one and says nothing."""
+    names = re.findall(r"(?m)^\s*(?:map|geo|split_clients) .*?(\$hostel_\w+) \{", render(OPTIONS))
+    assert len(names) > 60
+    assert sorted(names) == sorted(set(names))
