@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.test_manager import manager_of
-from tests.support.server import Server, descendants_of, make_folder, wait_for
+from tests.support.server import Server, command_of, descendants_of, make_folder, wait_for
 
 from bench.client import Client, Sample
 from bench.idle import memory
@@ -187,13 +187,24 @@ class Chaos:
         supervisor = self.server.process.pid
         server = self.server.status()["server"]
         pids = {"supervisor": supervisor, "manager": server["manager"], "zygote": server["zygotes"][0]["pid"]}
-        wait_for(lambda: len(descendants_of(server["front"])) == (os.cpu_count() or 1), "the front's workers alone", 60)
+        wait_for(
+            lambda: not any("shutting down" in name for name in titles(supervisor)),
+            "the front's old workers to end",
+            60,
+        )
         return Calm(
-            processes=len(descendants_of(supervisor)),
+            processes=len(
+                [name for name in titles(supervisor) if "cache loader" not in name]
+            ),  # nginx has it for a minute
             descriptors={name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in pids.items()},
             files=files_below(self.server.run_dir) | files_below(self.server.state_dir),
             memory={name: memory(pid) for name, pid in pids.items()},
         )
+
+
+def titles(pid: int) -> list[str]:
+    """What the processes below one call themselves."""
+    return [command_of(one) for one in descendants_of(pid)]
 
 
 def files_below(folder: Path) -> set[str]:

@@ -190,8 +190,26 @@ def test_a_file_that_breaks_while_there_is_no_manager_is_reported(make_server: M
     server.site_file("blog", "app = [")
     wait_for(lambda: server.view("blog")["problems"])
     kill_manager(server)
-    assert server.state("blog") == "invalid", "its last good version was known to the old manager only"
+    assert server.state("blog") == "cold", "its last good version is remembered"
     assert server.get("other").status == 200
+
+
+def test_a_site_whose_file_is_broken_serves_on_as_it_was(make_server: MakeServer) -> None:
+    server = make_server()
+    server.site("broken", PID, workers={"min": 1})
+    server.start()
+    (pid,) = wait_for(lambda: server.workers("broken"))
+    server.site_file("broken", "app = 5\n")
+    wait_for(lambda: server.view("broken")["problems"])
+    with Load(server, "broken") as load:
+        kill_manager(server)
+        load.go_on()
+        assert server.workers("broken") == [pid]
+        assert "app" in server.view("broken")["problems"][0]["where"]
+        server.site("broken", PID, env={"NEW": "1"})
+        wait_for(lambda: server.view("broken")["generation"] == 2, "the mended file")
+        load.go_on()
+    assert load.failures == []
 
 
 def test_who_has_a_domain_keeps_it(make_server: MakeServer) -> None:

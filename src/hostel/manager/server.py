@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import hostel
@@ -33,6 +34,7 @@ from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.janitor import NAME as JANITOR
 from hostel.manager.janitor import JanitorProcess
+from hostel.manager.lastgood import LastGood
 from hostel.manager.link import SupervisorLink
 from hostel.manager.roll import Roller
 from hostel.manager.runner import Runner
@@ -77,6 +79,7 @@ class Server:
         self.runner = Runner(options, link, front_ids, self._renew_watches)
         self.files = Watcher(self.files_changed, is_exact=True)
         self.code = Watcher(self._code_changed)
+        self.last_good = LastGood(os.path.join(options.state_dir, "last-good"))
         self.roller = Roller(self._reload, options.starts)
         self._readings: list[Mapping[str, SiteFile]] = []
         self._failed: dict[str, dict[str, Failure]] = {}  # folder -> what a change in it may mend, by site
@@ -94,9 +97,9 @@ class Server:
         if self.options.reload:
             self._renew_watches()
         self._readings = [source.read() for source in self.sources]
-        return self._make_plan()
+        return self._make_plan(replace(self.runner.plan, sites=self.last_good.sites()))
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self, current: Plan) -> Plan:
         files: dict[str, SiteFile] = {}
         for reading in self._readings:
             for name, file in reading.items():
@@ -107,7 +110,10 @@ class Server:
                     files[name] = SiteFile(name, files[name].file, files[name].site, (*files[name].problems, problem))
                 else:
                     files[name] = file
-        return make_plan(files, self.runner.plan)
+        plan = make_plan(files, current)
+        broken = [name for name, file in files.items() if file.site is None and name in plan.sites]
+        self.last_good.keep({name: plan.sites[name] for name in broken})
+        return plan
 
     def files_changed(self, paths: set[str]) -> None:
         """Site files may have changed."""
@@ -118,7 +124,7 @@ class Server:
         if all(new is old for new, old in zip(readings, self._readings, strict=True)):
             return  # other files in the same folder
         self._readings = readings
-        plan = self._make_plan()
+        plan = self._make_plan(self.runner.plan)
         self.runner.apply(plan)
         if self.certificates is not None:
             self.certificates.apply(plan)
