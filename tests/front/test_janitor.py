@@ -24,7 +24,7 @@ from hostel.front.janitor import (
     read_entry,
     superfluous,
 )
-from hostel.front.store import UNKEPT
+from hostel.front.store import FULL, UNKEPT
 from tests.conftest import MakeServer
 from tests.front.test_cache import KEEP, is_kept, make_path, make_site, visit, way
 from tests.support.server import ORDINARY_USER, Server, command_of, descendants_of, wait_for
@@ -150,6 +150,22 @@ def test_files_that_nginx_has_left_unfinished(run_dir: Path) -> None:
     assert (young.exists(), old.exists()) == (True, False)
 
 
+def test_a_full_disk(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = run_dir / FULL
+    janitor.tell_of_disk("sites")
+    assert not full.exists()
+    monkeypatch.setattr(janitor, "FREE_BYTES", 2**60)
+    janitor.tell_of_disk("sites")
+    janitor.tell_of_disk("sites")
+    assert full.exists()
+    monkeypatch.setattr(janitor, "FREE_BYTES", 0)
+    janitor.tell_of_disk("sites")
+    assert not full.exists()
+    monkeypatch.setattr(janitor, "FREE_BYTES", 1)
+    janitor.tell_of_disk("none")
+    assert full.exists()
+
+
 def test_marks(run_dir: Path) -> None:
     marks = run_dir / UNKEPT
     for name in ("young", "old", "large"):
@@ -239,6 +255,14 @@ def test_without_root(make_server: MakeServer) -> None:
     assert way(visit(server, "small", path)) == "MISS"
     wait_for(lambda: janitor_of(server), "the janitor")
     assert "the janitor ended" not in server.output
+
+
+def test_on_a_full_disk_the_cache_rests(server: Server) -> None:
+    path = make_path()
+    assert is_kept(server, "large", path)
+    (server.run_dir / FULL).touch()  # in the janitor's place, who takes it away again
+    assert way(visit(server, "large", path)) == "BYPASS"
+    wait_for(lambda: nudged(server) and way(visit(server, "large", path)) == "HIT", "the cache")
 
 
 def test_what_is_kept_outlives_manager_and_front(server: Server) -> None:

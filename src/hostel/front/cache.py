@@ -19,13 +19,15 @@ nginx has no memory for what may not be kept, and its lock is looked at twice a 
 would wait for each other for seconds. So the access log has the memory: an answer that was not kept is logged into a file
 of its own, one of ``BUCKETS`` times ``BUCKETS`` of its site, and while there is such a file nobody waits. ``janitor`` removes
 it when it is old.
+
+What may be kept nginx writes to the disk first, and the answer breaks off when that is full. So all pass by the cache then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hostel.front.store import MODULES, UNKEPT
+from hostel.front.store import FREE_BYTES, FULL, MODULES, UNKEPT
 
 NOBODY = "hostel_nobody"  # a server that is never asked: what the cache does not have ends as 502
 LOCK_SECONDS = 5
@@ -65,7 +67,7 @@ def map_parts(folders: Mapping[str, str], size: int) -> dict[str, str]:
     """What ``cache_maps.conf`` has a place for: the modules' stores in ``folders``, each of at most ``size`` bytes, and lists."""
     stores = [
         f"    {module}_cache_path {folders[module]} levels=2 keys_zone=hostel_{module}:{ZONE} max_size={size} "
-        f"inactive={UNUSED} use_temp_path=off;"
+        f"inactive={UNUSED} min_free={FREE_BYTES} use_temp_path=off;"
         for module in MODULES
     ]
     shares = [f"{100 / BUCKETS:.2f}% {bucket};" for bucket in range(1, BUCKETS)]
@@ -83,6 +85,7 @@ def map_parts(folders: Mapping[str, str], size: int) -> dict[str, str]:
         "digits": str(KEPT_DIGITS),
         "buckets": "\n".join(buckets),
         "mark": MARK,
+        "full": FULL,
     }
 
 

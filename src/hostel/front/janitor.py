@@ -3,6 +3,7 @@
 nginx bounds its cache as a whole, and forgets what nobody asks for. The janitor deletes what it cannot know about: the oldest
 answers of a site that has more than its share, those from before a purge or of a site that is gone, those whose time has long
 been over, and old marks of what was not kept (``front.cache``). nginx takes a file that has vanished for one that never was.
+And it says when there is no room on the disk, on which answers would break off.
 
 The hard part is that the name of a cache file tells nothing, and what stands in it was written by clients and tenants. So this
 is a process of its own with the rights of the front, which has these files anyway; it reads the head of each file once, and
@@ -25,7 +26,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hostel.front.store import MODULES, UNKEPT, read
+from hostel.front.store import FREE_BYTES, FULL, MODULES, UNKEPT, read
 
 PAUSE_SECONDS = 5.0
 STALE_SECONDS = 600.0  # so long an answer may be shown when its time is over, while a new one is fetched
@@ -157,6 +158,7 @@ class Janitor:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         clean_marks(now)
+        tell_of_disk(self.cache_dir)
 
     def look(self, path: str, now: float) -> None:
         """Take up what has come into a folder, and forget what has gone from it."""
@@ -192,6 +194,19 @@ def scan(folder: str) -> dict[str, os.stat_result]:
             with contextlib.suppress(OSError):
                 found[entry.name] = entry.stat(follow_symlinks=False)
     return found
+
+
+def tell_of_disk(folder: str) -> None:
+    """Have the front know whether the disk with this folder is full, which is what a folder that has gone amounts to."""
+    free = 0
+    with contextlib.suppress(OSError):
+        status = os.statvfs(folder)
+        free = status.f_bavail * status.f_frsize
+    if free < FREE_BYTES:
+        os.close(os.open(FULL, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(FULL)
 
 
 def clean_marks(now: float) -> None:
