@@ -119,6 +119,14 @@ def test_one_in_twenty_who_goes_does_not_spoil_a_burst_for_the_others() -> None:
     assert served == 400 - 20
 
 
+def test_a_moment_in_which_many_go_is_not_overload() -> None:
+    """One slow request has held all others, and most of those have gone when it is over."""
+    bound = QueueBound(5.0)
+    for number in range(50):
+        assert not bound.may_run(2.0, True, 10 + number / 1000)
+    assert bound.may_run(2.0, False, 10.1)
+
+
 def test_the_bound_is_tightened_by_those_who_go_and_loosened_by_a_short_queue() -> None:
     bound = QueueBound(5.0)
     now = 50.0

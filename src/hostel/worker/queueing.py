@@ -8,7 +8,7 @@ idea of CoDel, RFC 8289: what counts is not how long the queue is, but for how l
 
 - when each request has waited longer than a twentieth of the limit, for as long as the limit. A burst is over by then, or
   whoever is left of it has waited too long in any case;
-- and sooner when, while the queue stands, more than one in ten of those who waited are found to have gone.
+- and after a fifth of that time when more than one in ten of those who waited are found to have gone.
 
 It is the whole limit again as soon as a request has waited for less than half of the tight bound. (Under overload the
 requests that are run have all waited for nearly the bound.)
@@ -21,6 +21,7 @@ from __future__ import annotations
 TIGHT_PART = 20  # the tight bound is the limit divided by this: 0.25 s of the default 5 s
 NOTICED_SECONDS = 0.05  # a shorter wait is none: nobody gives up so soon, and it does not pay to look
 GONE_SHARE = 0.1
+SOONER_PART = 5  # of the limit: how long the queue has to stand when so many have gone
 MEMORY = 32  # requests over which the share of those gone is taken, each newer one counting more than the older
 
 
@@ -51,7 +52,8 @@ class QueueBound:
             self.relax()
         elif waited > self.tight:
             self.standing_since = self.standing_since or now
-            if now - self.standing_since >= self.limit or self.gone_share > GONE_SHARE:
+            lasting = self.limit / SOONER_PART if self.gone_share > GONE_SHARE else self.limit
+            if now - self.standing_since >= lasting:
                 self.seconds = self.tight
         return waited <= self.seconds and not is_gone
 
