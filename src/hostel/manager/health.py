@@ -10,6 +10,7 @@ which the front says 502. So the site gets a mark in the run tree just before, w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from hostel.machine import events as e
@@ -77,7 +78,8 @@ class Health:
 
     def _mark_late(self, managed: ManagedSite) -> None:
         tree = managed.surroundings.tree
-        tree.expect_late(managed.name)
+        with contextlib.suppress(OSError):  # then it is a 502
+            tree.expect_late(managed.name)
         self._loop.call_later(LATE_SECONDS, tree.expect_nothing, managed.name)
 
     # --- workers that take no request ---------------------------------------------------------------------------------
@@ -98,20 +100,15 @@ class Health:
             if step is Step.INTERRUPT:
                 worker.send(Beat())
             elif step is Step.KILL:
-                why = (
-                    "it is stopped (SIGSTOP)"
-                    if is_stopped(worker.pid)
-                    else "its event loop or its main thread is blocked"
-                )
+                is_blocked = not is_stopped(worker.pid)
+                why = "its event loop or its main thread is blocked" if is_blocked else "it is stopped (SIGSTOP)"
                 reason = f"worker {worker.tag} has not answered for {patience:g} s, while a request waited: {why}"
                 self._workers.signal(worker, STACKS)
                 self._kill(managed, worker, reason, "see what the application does outside of requests")
         return is_suspicious
 
     def _kill(self, managed: ManagedSite, worker: ManagedWorker, reason: str, hint: str) -> None:
-        failure = worker.make_failure(reason, hint)
-        worker.kill_hint = hint
-        self._dispatch(managed.name, e.WorkerStuck(worker.number, failure))
+        self._dispatch(managed.name, e.WorkerStuck(worker.number, worker.make_failure(reason, hint)))
 
 
 def limits_of(managed: ManagedSite, worker: ManagedWorker) -> LimitOptions:

@@ -7,6 +7,8 @@ found with nothing running is left alone for some looks.
 from __future__ import annotations
 
 import asyncio
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 
 from hostel.machine import events as e
@@ -60,8 +62,12 @@ class LoadMeter:
     def _tick(self) -> None:
         for name in list(self._awake):
             managed = self._sites.get(name)
-            if managed is not None:
-                self._look(managed)
+            try:
+                if managed is not None:
+                    self._look(managed)
+            except Exception:  # one site's trouble stays its own
+                print(f"hostel: site={name} this is a bug in Hostel, please report it:", file=sys.stderr)
+                traceback.print_exc()
         self._purse.look()
         self._ticker = self._loop.call_later(TICK, self._tick) if self._awake else None
 

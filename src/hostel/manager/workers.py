@@ -324,8 +324,8 @@ class Workers:
         if worker.log is not None:
             worker.log.drain()
         code = os.waitstatus_to_exitcode(status)
-        is_own = worker.kill_reason or worker.phase == "leaving" or code != -signal.SIGKILL
-        is_out_of_memory = not is_own and self.memory.has_killed()
+        is_ours = worker.kill_reason or worker.phase == "leaving" or code != -signal.SIGKILL
+        is_out_of_memory = not is_ours and self.memory.has_killed()
         has_run_out = self.groups.has_run_out(managed.name)
         failure = worker.make_exit_failure(
             code, is_out_of_memory=is_out_of_memory, is_by_limit=is_out_of_memory and has_run_out
