@@ -46,7 +46,9 @@ Target = tuple[int, str]  # port and host name
 def capacity_of(target: Target, path: str) -> float:
     """Pages a second when there is always a next visitor, who hardly waits. Begins when earlier visitors are forgotten."""
     port, host = target
-    wait_for(lambda: visit(port, host, rate=20, seconds=0.2, patience=0.1, path=path).percentile(0.9), "a quiet site")
+    wait_for(
+        lambda: visit(port, host, rate=20, seconds=0.2, patience=0.1, path=path).percentile(0.9), "a quiet site", 120
+    )
     return requests_per_second(port, host, path, seconds=max(1, round(SECONDS / 4)), connections=3)
 
 
