@@ -6,6 +6,7 @@ The three levels run beside each other and are measured in turn, so that a busy 
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import statistics
@@ -18,7 +19,7 @@ from bench.cold import first_byte
 LEVELS = ("none", "user", "full")
 STARTS = int(os.environ.get("ROUNDS", "60"))
 SECONDS = float(os.environ.get("SECONDS_OF_LOAD", "2"))
-ROUNDS = 8
+ROUNDS = int(os.environ.get("ROUNDS_OF_LOAD", "8"))
 HELLO = """
     def application(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -38,7 +39,7 @@ def start(level: str) -> Server:
 
 
 def requests_per_second(server: Server) -> float:
-    command = ["wrk", "-t1", "-c8", f"-d{SECONDS}s", "-H", "Host: busy.localhost", f"http://127.0.0.1:{server.port}/"]
+    command = ["wrk", "-t1", "-c8", f"-d{SECONDS:.0f}s", "-H", "Host: busy.localhost", f"http://127.0.0.1:{server.port}/"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([0-9.]+)", said)
     assert found and "Non-2xx" not in said, said
@@ -56,9 +57,9 @@ def main() -> None:
             servers[level] = start(level)
         starts: dict[str, list[float]] = {level: [] for level in LEVELS}
         for _ in range(STARTS):
-            for level, server in servers.items():
-                wait_for(lambda server=server: server.state("sleeper") == "cold")  # type: ignore[misc]
-                starts[level].append(first_byte(server.port, "sleeper.localhost"))
+            for level in random.sample(LEVELS, len(LEVELS)):
+                wait_for(lambda: all(server.state("sleeper") == "cold" for server in servers.values()))
+                starts[level].append(first_byte(servers[level].port, "sleeper.localhost"))
         print("cold start of a small site, in ms")
         for level, times in starts.items():
             print(
