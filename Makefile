@@ -35,6 +35,7 @@ check: venv  ## lint and types
 docs: venv  ## write the generated reference anew
 	$(VENV)/bin/python -m hostel.reference docs/reference
 	$(VENV)/bin/python -m tests.machine.diagram >docs/reference/states.md
+	$(VENV)/bin/python -m tests.hostile.table docs/explanation/trust.md
 
 bench:  ## measure beside the peers; see bench/README.md
 	bench/run.sh

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -89,6 +91,10 @@ def check_shape(value: Any, kind: Any) -> None:
         assert list(value) == [field.name for field in fields(kind)]
         for name, one in value.items():
             check_shape(one, hints[name])
+    elif get_origin(kind) is Mapping:
+        for name, one in value.items():
+            assert type(name) is str
+            check_shape(one, get_args(kind)[1])
     elif get_origin(kind) is not None:
         for one in value:
             check_shape(one, *get_args(kind))
@@ -109,6 +115,7 @@ def check_shape(value: Any, kind: Any) -> None:
         ("stop other", views.StatusView, 0),
         ("start other", views.StatusView, 0),
         ("logs hello", views.LogsView, 0),
+        ("explain hello", views.ExplainView, 0),
         ("check", views.CheckView, 1),
         ("add json {projects}/plain", views.StatusView, 0),
         ("remove json", views.RemovedView, 0),
@@ -129,6 +136,7 @@ def test_json_has_the_declared_fields(server: Server, arguments: str, kind: type
         ("add hello {projects}/plain", 2, "usage"),
         ("check /nonexistent", 2, "usage"),
         ("logs nope", 2, "usage"),
+        ("explain nope", 2, "usage"),
         ("cache purge", 2, "usage"),
         ("cache purge nope", 2, "usage"),
         ("cache purge hello", 2, "usage"),
@@ -348,11 +356,15 @@ def test_check_reports_everything_at_once_and_starts_nothing(server: Server) -> 
         assert part in answer.out
     assert answer.out.splitlines()[-1].startswith(f"{len(list(server.sites.glob('*.toml')))} sites, ")
     answer = Answer(server, "check", f"{server.sites}/hello.toml", f"{server.sites}/other.toml")
-    assert (answer.code, answer.out) == (0, "2 sites, no problems\n")
+    assert answer.code == 0
+    assert answer.out.startswith("guards of ")
+    assert answer.out.endswith("\n2 sites, no problems\n")
     answer = Answer(
         server, "check", f"{server.projects}/flask", str(server.sites / "hello.toml"), "--run-dir", "/nonexistent"
     )
-    assert (answer.code, answer.out) == (0, "2 sites, no problems\n")
+    assert answer.code == 0
+    assert answer.out.startswith("guards of ")
+    assert answer.out.endswith("\n2 sites, no problems\n")
     assert server.view("hello")["generation"] == started
 
 
@@ -478,3 +490,24 @@ def test_wrong_use_is_told_in_our_words(server: Server) -> None:
         3, "error: no server is running at /nonexistent\n"
         "hint:  start one with hostel serve, or name another --run-dir\n",
     )  # fmt: skip
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+
+def test_explain(server: Server) -> None:
+    """Every guard with a sentence, then every step in words; the status has those that are on."""
+    answer = Answer(server, "explain", "hello")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0] == "hello"
+    guards = [line.split(None, 1) for line in lines[1:10]]
+    assert {state for state, _ in guards} == {"on", "off"}
+    assert "off  network       it can connect to whatever this machine can" in answer.out
+    assert "each worker is to" in lines
+    assert "   1. forget signal handlers and masks of its parent" in lines
+    said = json.loads(Answer(server, "explain", "hello", "--json").out)
+    assert server.view("hello")["guards"] == [guard["name"] for guard in said["guards"] if guard["is_on"]]
+    assert f"guards:     {', '.join(server.view('hello')['guards'])}" in Answer(server, "status", "hello").out
+    identity = "become user" if os.geteuid() == 0 else "get no rights"
+    assert any(identity in step for step in said["worker"])

@@ -8,6 +8,7 @@ documentation is made from the same table, so it cannot say what is not tested h
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,32 @@ def test_a_new_manager_goes_on_with_all_of_it(stage: Stage) -> None:
     code = "import os\nresult = os.path.exists('/tmp/mine')\nif result:\n    os.unlink('/tmp/mine')"
     assert stage.attack(code)["result"], "old and new workers share a room"
     assert server.workers("tenant") != before[1]
+
+
+def test_the_zygote_of_a_tenants_environment_is_inside_of_the_guards(stage: Stage) -> None:
+    """It executes what the tenant has put there before any worker is forked: as the tenant, and where the site is."""
+    environment = stage.homes / "environment"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(environment)], check=True)
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    (packages / "evil.pth").write_text("import os; os.environ['SEEN_BY_ZYGOTE'] = str(os.getpid())\n")
+    subprocess.run(["chown", "-R", "nobody", str(environment)], check=True)
+    server = stage.server
+    folder = str(stage.homes / "tenant")
+    server.site("own", None, app="app:application", directory=folder, user="nobody", environment=str(environment))
+    wait_for(lambda: server.get("own", "/", method="POST", body=b"result = 1").status == 200, "the site to serve")
+    (zygote,) = [one for one in server.status()["server"]["zygotes"] if one["environment"] == str(environment)]
+    (worker,) = server.workers("own")
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{zygote['pid']}/status").read_text().splitlines())
+    assert set(status["Uid"].split()) == {str(pwd.getpwnam("nobody").pw_uid)}
+    assert status["CapEff"].strip() == "0000000000000000"
+    assert status["NoNewPrivs"] == ("0" if stage.level == "none" else "1")
+    assert status["Seccomp"] == ("0" if stage.level == "none" else "2")
+    for kind in ("mnt", "pid", "ipc", "uts"):
+        one, other, ours = (os.readlink(f"/proc/{pid}/ns/{kind}") for pid in (zygote["pid"], worker, "self"))
+        assert one == other
+        assert (one == ours) is (stage.level != "full")
+    server.client.call("stop", sites=["own"])
+    wait_for(lambda: not is_alive(zygote["pid"]), "the end of the zygote", 5)
 
 
 def processes_of(command: bytes) -> list[int]:

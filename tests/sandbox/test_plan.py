@@ -10,6 +10,7 @@ import pytest
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.operations import OPERATIONS
 from hostel.sandbox.plan import LEVELS, Abilities, Guard, Limits, Operation, Places, Sandbox, Wishes, make_sandbox
+from hostel.sandbox.words import WORDS, in_words
 
 BLOG = Identity(1234, 2345, (2345, 3456), "blog", "/home/blog")
 ALL = Abilities(is_root=True, has_namespaces=True, has_seccomp=True, landlock=7)
@@ -197,6 +198,16 @@ def test_without_control_groups_the_number_of_processes_is_that_of_the_user() ->
 def test_an_ordinary_user_s_other_processes_are_not_counted() -> None:
     sandbox = make_sandbox(None, PLACES, Wishes("user"), ORDINARY, replace(LIMITS, doors=()))
     assert not [operation for operation in sandbox.worker if operation[:2] == ("set_limit", "nproc")]
+
+
+@pytest.mark.parametrize("abilities", [ALL, ORDINARY, OLD])
+def test_every_operation_can_be_told_in_words(abilities: Abilities) -> None:
+    assert WORDS.keys() == OPERATIONS.keys()
+    sandbox = make_sandbox(BLOG if abilities.is_root else None, PLACES, Wishes("full"), abilities, LIMITS)
+    sentences = [in_words(operation) for operation in (*sandbox.room, *sandbox.worker)]
+    assert len(set(sentences)) == len({str(operation) for operation in (*sandbox.room, *sandbox.worker)})
+    assert in_words(("set_umask", 0o022)) == "create files with umask 022"
+    assert "/srv/blog" in in_words(("enter_directory", "/srv/blog"))
 
 
 def test_root_needs_to_know_whom_to_become() -> None:

@@ -101,6 +101,7 @@ class SiteView:
     directory: Annotated[str, "the folder that it works in"]
     user: Annotated[str, "the system user that its workers run as"]
     log_dir: Annotated[str, "the folder of its error.log and access.log"]
+    guards: Annotated[Sequence[str], "what keeps it from others; hostel explain tells what each is, and which are off"]
     workers: Annotated[Sequence[WorkerView], "its workers"]
     wanted: Annotated[int, "how many workers its load wants; 0 when it does not serve"]
     waiting: Annotated[int, "requests that wait in its queue"]
@@ -180,6 +181,31 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardView:
+    """One thing that keeps a site from others, the machine and Hostel."""
+
+    name: Annotated[
+        str, '"user", "privileges", "system calls", "reach", "files", "processes", "ipc", "network" or "limits"'
+    ]
+    is_on: Annotated[bool, "whether it guards"]
+    text: Annotated[str, "what it does, or why it does not"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainView:
+    """What the processes of a site become before its code runs; each step as a sentence, in the order of execution."""
+
+    site: Annotated[str, "the site's name"]
+    guards: Annotated[Sequence[GuardView], "what that is good for"]
+    room: Annotated[Sequence[str], "what is done once for all its workers, by a process that runs none of its code"]
+    zygote: Annotated[
+        Sequence[str],
+        "what the parent of its workers becomes; empty when that is Hostel's and executes nothing of the site",
+    ]
+    worker: Annotated[Sequence[str], "what each of its workers becomes"]
+
+
+@dataclass(frozen=True, slots=True)
 class LogsView:
     """Where the logs of a site are."""
 
@@ -217,6 +243,7 @@ class CheckView:
     """What is wrong with site files that need not be served."""
 
     files: Annotated[int, "how many site files and projects were looked at"]
+    guards: Annotated[Mapping[str, Sequence[str]], "what would keep each site from others: names of guards that are on"]
     problems: Annotated[Sequence[ProblemView], "what is wrong with them"]
 
 

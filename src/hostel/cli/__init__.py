@@ -10,6 +10,7 @@ import hostel
 from hostel.cli.add import add, remove
 from hostel.cli.cache import cache
 from hostel.cli.check import check
+from hostel.cli.explain import explain
 from hostel.cli.logs import logs
 from hostel.cli.orders import pause, reload, start, stop
 from hostel.cli.output import fail
@@ -43,7 +44,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for one in (serve, status, start, stop, pause, reload, logs, add, remove, cache, check, upgrade, welcome):
+for one in (serve, status, start, stop, pause, reload, logs, explain, add, remove, cache, check, upgrade, welcome):
     commands.add_command(one)
 
 

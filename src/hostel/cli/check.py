@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -22,12 +22,13 @@ from hostel.cli.output import (
     server_option,
 )
 from hostel.cli.paths import read_files
-from hostel.errors import NotRunning
+from hostel.errors import NotRunning, SiteError
 from hostel.options.capacity import budget_of
-from hostel.options.check import check_site
+from hostel.options.check import check_site, identity_of
 from hostel.options.server import ServerOptions, make_server_options
-from hostel.options.site import Problem
+from hostel.options.site import Problem, Site
 from hostel.plan import Plan, SiteFile, make_plan
+from hostel.sandbox.site import guards_of
 from hostel.source.folder import FolderSource
 
 
@@ -69,14 +70,36 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
         remedy = "lower some of them, or raise --workers of hostel serve"
         problems.append(Problem("", "", "workers.min", reason, remedy, is_fatal=False))
     views = [view_of_problem(problem) for problem in problems]
+    guards = {name: names_of_guards(plan.sites[name], options) for name in sorted(found.keys() & plan.sites)}
     if as_json:
-        print_json(as_dict(CheckView(len(found), views)))
+        print_json(as_dict(CheckView(len(found), guards, views)))
     else:
         for view in views:
             print_problem(as_dict(view))
+        print_guards(guards)
         say(f"{count(len(found), 'site')}, {count(len(problems), 'problem') if problems else 'no problems'}")
     if problems:
         raise click.exceptions.Exit(1)
+
+
+def names_of_guards(site: Site, options: ServerOptions) -> list[str]:
+    """What would keep a site from others if this user started it here."""
+    try:
+        guards = guards_of(site, identity_of(site, options), options) if site.app is not None else ()
+    except SiteError:
+        return []  # it cannot be started, and is reported
+    return [guard.name for guard in guards if guard.is_on]
+
+
+def print_guards(guards: Mapping[str, list[str]]) -> None:
+    """A line for all sites that have the same guards."""
+    kinds: dict[str, list[str]] = {}
+    for name, on in guards.items():
+        if on:
+            kinds.setdefault(", ".join(on), []).append(name)
+    for text, names in kinds.items():
+        who = f"{names[0]}" if len(names) == 1 else f"{len(names)} sites"
+        say(f"guards of {who}: {text}")
 
 
 def neighbours(files: Iterable[SiteFile]) -> dict[str, SiteFile]:

@@ -169,6 +169,7 @@ def print_site(site: dict[str, Any]) -> None:
         "interface": site["interface"],
         "user": site["user"],
         "logs": site["log_dir"],
+        "guards": ", ".join(site["guards"]),
         "generation": site["generation"] or "",
         "pool": pool_of(site),
         "replaced": f"{site['replaced']}, {ago(site['replaced_at'])} ago" if site["replaced"] else "",

@@ -151,6 +151,11 @@ async def logs(server: Server, arguments: LogsArguments) -> Answer:
     yield as_dict(LogsView(arguments.site, [os.path.join(folder, file) for file in ("error.log", "access.log")]))
 
 
+async def explain(server: Server, arguments: LogsArguments) -> Answer:
+    check_names(server, [arguments.site])
+    yield as_dict(server.explain(arguments.site))
+
+
 async def add(server: Server, arguments: AddArguments) -> Answer:
     server.add(arguments.name, arguments.text, is_replacing=arguments.replace)
     yield as_dict(server.status([arguments.name]))
@@ -174,8 +179,8 @@ async def purge(server: Server, arguments: PurgeArguments) -> Answer:
 
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
-    "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "add": add,
-    "remove": remove, "purge": purge, "upgrade": upgrade,
+    "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "explain": explain,
+    "add": add, "remove": remove, "purge": purge, "upgrade": upgrade,
 }  # fmt: skip
 
 

@@ -112,8 +112,13 @@ class Rooms:
 
     def end_if_empty(self, room: Room) -> None:
         if not room.users and not room.waiting:
+            self.end(room)
+
+    def end(self, room: Room) -> None:
+        """End a room with everybody in it; those who wait for it are told so."""
+        if room.name in self.by_name:
             self._link.signal(room.name, signal.SIGKILL)
-            self._drop(room)
+            self._lose(room, "they were ended")
 
     def program_said(self, message: Any) -> None:
         """The supervisor about a warden."""

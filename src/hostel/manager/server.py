@@ -14,6 +14,8 @@ from typing import Any
 import hostel
 from hostel.api.views import (
     FORMAT,
+    ExplainView,
+    GuardView,
     ProblemView,
     ServerView,
     SiteView,
@@ -41,12 +43,14 @@ from hostel.manager.runner import Runner
 from hostel.manager.touch import was_touched_since
 from hostel.manager.upgrade import CODE, try_new_code
 from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program, is_template
-from hostel.options.check import packages_of
+from hostel.options.check import identity_of, packages_of
 from hostel.options.fields import parse_site_name
 from hostel.options.server import ServerOptions
 from hostel.options.site import Problem, Site, read_site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.identity import own_identity
+from hostel.sandbox.site import guards_of, sandbox_of
+from hostel.sandbox.words import in_words
 from hostel.source.base import Source
 from hostel.wire import Exited, Spawned, SpawnFailed, Upgrade
 
@@ -408,13 +412,38 @@ class Server:
     def _covered(self) -> Collection[str]:
         return self.certificates.tree.names if self.certificates is not None else ()
 
+    def explain(self, name: str) -> ExplainView:
+        """What the processes of a site become. Raises ``SiteError`` when that cannot be said."""
+        managed = self.runner.sites.get(name)
+        if managed is None or managed.machine.site.app is None:
+            raise SiteError(
+                f"cannot explain {name}: it has no processes", "a site of files alone is served by the front"
+            )
+        site = managed.machine.site
+        sandbox = sandbox_of(site, identity_of(site, self.options), self.options)
+        return ExplainView(
+            name,
+            [GuardView(guard.name, guard.is_on, guard.text) for guard in sandbox.guards],
+            *[[in_words(step) for step in part] for part in (sandbox.room, sandbox.zygote, sandbox.worker)],
+        )
+
+    def _guards(self, site: Site) -> list[str]:
+        """The names of the guards that are on."""
+        if site.app is None:
+            return []
+        try:
+            guards = guards_of(site, identity_of(site, self.options), self.options)
+        except SiteError:
+            return []  # it cannot start, and says why
+        return [guard.name for guard in guards if guard.is_on]
+
     def _site_view(self, name: str) -> SiteView:
         problems = [view_of_problem(problem) for problem in self._file_problems(name)]
         managed = self.runner.sites.get(name)
         if managed is None:
             file = problems[0].file if problems else ""
             return SiteView(
-                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), 0, 0, 0, "", 0.0, (), problems
+                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), (), 0, 0, 0, "", 0.0, (), problems
             )
         machine, site = managed.machine, managed.machine.site
         workers = []
@@ -452,6 +481,7 @@ class Server:
             directory=site.directory,
             user=site.user or (self.options.default_user if os.geteuid() == 0 else self.user),
             log_dir=managed.log.folder,
+            guards=self._guards(site),
             workers=workers,
             wanted=machine.pool.wanted if machine.serving else 0,
             waiting=managed.waiting,

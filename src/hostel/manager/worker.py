@@ -35,6 +35,7 @@ NOTED = (
     "pid",
     "ready_after",
     "room",
+    "said_pid",
     "slots",
     "uid",
 )
@@ -46,8 +47,8 @@ class ManagedWorker:
     __slots__ = (
         "attempts", "board", "case", "channel", "code", "digest", "generation", "has_http", "is_asgi", "is_to_weigh",
         "journey", "kill_hint", "kill_reason", "last_failure", "left_at", "log", "memory", "messages", "number",
-        "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "room", "seen", "site", "slots", "uid", "used_at",
-        "uses", "zygote",
+        "ordered_at", "phase", "pid", "pulse", "ready_after", "resident", "room", "said_pid", "seen", "site", "slots", "uid",
+        "used_at", "uses", "zygote",
     )  # fmt: skip
 
     def __init__(self, site: str, number: int, generation: int, slots: int) -> None:
@@ -55,6 +56,7 @@ class ManagedWorker:
         self.number = number
         self.generation = generation
         self.zygote: Zygote | None = None
+        self.said_pid = 0  # what its zygote calls it, which may be in another namespace than we are
         self.room = ""  # the name of the one it is in
         self.attempts = 0  # how often it was ordered
         self.slots = slots

@@ -313,7 +313,7 @@ class Workers:
         zygote = worker.zygote
         if zygote is not None and self.zygotes.is_alive(zygote):
             with contextlib.suppress(OSError):  # it is dead, or does not listen
-                zygote.channel.send(KillWorker(worker.pid, sign))
+                zygote.channel.send(KillWorker(worker.said_pid, sign))
                 return
         if user_of(worker.pid) == worker.uid:  # the pid is what its zygote said, which may be a tenant's
             with contextlib.suppress(OSError):
@@ -423,7 +423,7 @@ class Workers:
                 if found is None:
                     with contextlib.suppress(OSError):
                         zygote.channel.send(KillWorker(pid, signal.SIGKILL))
-                elif not found[1].pid:
+                elif not found[1].said_pid:
                     self._forked(*found, pid)
             case ForkRefused(_, _, reason) if found is not None and not found[1].pid:
                 print(
@@ -434,12 +434,15 @@ class Workers:
                 where = zygote.environment or sys.prefix
                 self.zygotes.retire(zygote)
                 self._order_again(*found, f"{where} keeps changing: {escape_text(path[:200])}", may_retry=True)
-            case WorkerEnded(_, _, pid, status) if found is not None and found[1].pid in (0, pid):
+            case WorkerEnded(_, _, pid, status) if found is not None and found[1].said_pid in (0, pid):
                 self._exited(*found, status)
 
     def _forked(self, managed: ManagedSite, worker: ManagedWorker, pid: int) -> None:
-        worker.pid = pid
-        self._by_pid[pid] = managed, worker
+        worker.said_pid = pid
+        cell = worker.zygote.cell if worker.zygote is not None else None
+        worker.pid = child_called(worker.zygote.pid, pid) if worker.zygote and cell and cell.joins_processes else pid
+        if worker.pid:
+            self._by_pid[worker.pid] = managed, worker
         if worker.number == AWAY:
             return
         self.surroundings.link.note(worker.names()[0], worker.note())
@@ -455,6 +458,8 @@ class Workers:
 
     def _zygote_gone(self, zygote: Zygote, why: str, *, may_retry: bool = True) -> None:
         """Its living workers are the supervisor's now; those it had not forked are ordered again."""
+        if zygote.cell is not None and zygote.cell.room is not None:
+            self.rooms.end(zygote.cell.room)  # its workers' ends would be told to nobody
         orphans = []
         for name, number in list(zygote.orders):
             found = self.find(name, number)
@@ -577,3 +582,13 @@ def user_of(pid: int) -> int | None:
             return next(int(line.split()[1]) for line in file if line.startswith("Uid:"))
     except (OSError, StopIteration):
         return None
+
+
+def child_called(parent: int, pid: int) -> int:
+    """The child of a process that has this pid in its own namespace (NSpid, proc_pid_status(5)); 0 when there is none."""
+    with contextlib.suppress(OSError), open(f"/proc/{parent}/task/{parent}/children") as file:
+        for child in map(int, file.read().split()):
+            with contextlib.suppress(OSError), open(f"/proc/{child}/status") as status:
+                if any(line.startswith("NSpid:") and int(line.split()[-1]) == pid for line in status):
+                    return child
+    return 0

@@ -122,7 +122,7 @@ def make_sandbox(
         has_own_zygote: whether the worker's parent is a zygote of the site's own, as its environment is a tenant's: that
             runs inside of all guards already, and has nothing left to give up.
     """
-    guards = (*_guards(identity, wishes, abilities), _limits_guard(limits, abilities))
+    guards = make_guards(identity, wishes, abilities, limits)
     on = {guard.name for guard in guards if guard.is_on}
     kinds = ["ipc", "uts"] if "ipc" in on else []
     has_room = abilities.is_root and bool(on & {"files", "processes", "ipc"})
@@ -200,6 +200,13 @@ def _limits_guard(limits: Limits, abilities: Abilities) -> Guard:
         said.append(f"{limits.file_size / 2**20:,.0f} MB in a file")
     more = f"; without {', '.join(missing)}, which needs root and control groups" if missing else ""
     return Guard("limits", bool(said) and not missing, f"{', '.join(said) or 'none'}{more}")
+
+
+def make_guards(
+    identity: Identity | None, wishes: Wishes, abilities: Abilities, limits: Limits = NO_LIMITS
+) -> tuple[Guard, ...]:
+    """What of a site is guarded, without what has to be done for it."""
+    return (*_guards(identity, wishes, abilities), _limits_guard(limits, abilities))
 
 
 def make_helper_plan(identity: Identity | None) -> list[Operation]:

@@ -17,7 +17,7 @@ from hostel.sandbox.abilities import find_abilities
 from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
 from hostel.sandbox.files import SCRATCH
 from hostel.sandbox.identity import Identity
-from hostel.sandbox.plan import Limits, Places, Sandbox, Wishes, make_sandbox
+from hostel.sandbox.plan import Abilities, Guard, Limits, Places, Sandbox, Wishes, make_guards, make_sandbox
 from hostel.sandbox.trust import is_trusted_environment
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,9 +25,24 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbox:
     """What the processes of a site become here."""
-    trees = trees_of(options.run_dir)
+    return make_sandbox(
+        identity,
+        places_of(site, identity, options),
+        _wishes(site, options),
+        _abilities(options),
+        _limits(site, options),
+        has_own_zygote=has_own_zygote(site),
+    )
+
+
+def guards_of(site: Site, identity: Identity, options: ServerOptions) -> tuple[Guard, ...]:
+    """What keeps a site from others here; quick enough to be asked for thousands of sites."""
+    return make_guards(identity, _wishes(site, options), _abilities(options), _limits(site, options))
+
+
+def _wishes(site: Site, options: ServerOptions) -> Wishes:
     guard = site.guard
-    wishes = Wishes(
+    return Wishes(
         level=guard.level or options.guard_level,
         files=guard.files,
         processes=guard.processes,
@@ -35,21 +50,17 @@ def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbo
         system_calls=guard.system_calls,
         privileges=guard.privileges,
     )
-    return make_sandbox(
-        identity,
-        places_of(site, identity, options),
-        wishes,
-        replace(find_abilities(), controllers=tuple(one for tree in trees for one in tree.controllers)),
-        Limits(
-            memory=site.limits.memory,
-            cpu=site.limits.cpu,
-            processes=site.limits.processes,
-            files=site.limits.files,
-            file_size=site.limits.file_size,
-            doors=tuple(Cgroups(trees).doors(site.name)),
-        ),
-        has_own_zygote=has_own_zygote(site),
-    )
+
+
+def _abilities(options: ServerOptions) -> Abilities:
+    controllers = tuple(one for tree in trees_of(options.run_dir) for one in tree.controllers)
+    return replace(find_abilities(), controllers=controllers)
+
+
+def _limits(site: Site, options: ServerOptions) -> Limits:
+    limits = site.limits
+    doors = tuple(Cgroups(trees_of(options.run_dir)).doors(site.name))
+    return Limits(limits.memory, limits.cpu, limits.processes, limits.files, limits.file_size, doors)
 
 
 def quota_of(site: Site) -> Quota:
