@@ -39,7 +39,15 @@ def start(level: str) -> Server:
 
 
 def requests_per_second(server: Server) -> float:
-    command = ["wrk", "-t1", "-c8", f"-d{SECONDS:.0f}s", "-H", "Host: busy.localhost", f"http://127.0.0.1:{server.port}/"]
+    command = [
+        "wrk",
+        "-t1",
+        "-c8",
+        f"-d{SECONDS:.0f}s",
+        "-H",
+        "Host: busy.localhost",
+        f"http://127.0.0.1:{server.port}/",
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([0-9.]+)", said)
     assert found and "Non-2xx" not in said, said
