@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -277,6 +278,26 @@ def test_a_tenant_names_no_key_that_he_cannot_read(server: SafeServer) -> None:
     os.mkfifo(key, 0o644)
     wait_for(lambda: "not a regular file" in str(server.view("secret")["problems"]), "another problem")
     (server.sites / "secret.toml").unlink()
+
+
+def test_a_pair_outlives_the_manager(server: SafeServer) -> None:
+    """Handshakes go on without a manager; the next one leaves what is there where the files are no good any more."""
+    certificate, key = server.folder / "tls/last.pem", server.folder / "tls/last.key"
+    write_pair(certificate, key, "last.example", serial=7)
+    key.chmod(0o644)
+    server.site("last", ECHO, domains=["last.example"], tls={"certificate": str(certificate), "key": str(key)})
+    within_a_second(lambda: server.serial("last.example") == 7, "the certificate")
+    key.write_text("nothing")
+    wait_for(lambda: server.view("last")["problems"], "the problem to be told")
+    before = server.status()["server"]["manager"]
+    os.kill(before, signal.SIGKILL)
+    assert server.serial("last.example") == 7
+    wait_for(lambda: server.is_answering() and server.status()["server"]["manager"] != before, "another manager")
+    wait_for(lambda: server.view("last")["problems"], "the problem to be told again")
+    assert server.serial("last.example") == 7
+    assert server.shake("own.localhost", authority=server.authority).status == 200
+    (server.sites / "last.toml").unlink()
+    within_a_second(lambda: server.serial("last.example") == 0, "the certificate to go")
 
 
 # --- HTTPS only -----------------------------------------------------------------------------------------------------
