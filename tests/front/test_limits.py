@@ -140,7 +140,7 @@ def bare_port(request: pytest.FixtureRequest) -> Iterator[int]:
         daemon off; pid nginx.pid; events {{}}
         http {{
             {" ".join(f"{name}_temp_path tmp;" for name in ("client_body", "proxy", "uwsgi", "fastcgi", "scgi"))}
-            {NEWLINE.join(values.limit_maps()).replace("map $realpath_root $hostel_values { default $realpath_root; }", "")}
+            {NEWLINE.join(values.limit_maps())}
             access_log off; real_ip_header X-Client; set_real_ip_from 127.0.0.1; root {folder};
             server {{
                 listen 127.0.0.1:{port};

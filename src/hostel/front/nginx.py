@@ -29,7 +29,7 @@ from hostel.front.connection import (
 )
 from hostel.front.pages import PAGES, PAUSES
 from hostel.front.store import MODULES
-from hostel.front.values import limit_lines, limit_maps
+from hostel.front.values import VALUES_MAP, age_map, limit_lines, limit_maps
 from hostel.options.fields import MOUNT_PARTS
 from hostel.options.site import FILE_PARTS
 
@@ -185,7 +185,7 @@ def render(options: FrontOptions) -> str:
         **{f"free_{module}": indent(cache.keep_lines(module, "off")) for module in MODULES},
         **{f"look_{module}": indent(cache.look_lines(module)) for module in MODULES},
         **{f"stale_{module}": indent(cache.look_lines(module, "error")) for module in MODULES},
-        "limit_maps": indent(limit_maps(), 4),
+        "limit_maps": indent([VALUES_MAP, *limit_maps(), *age_map()], 4),
         "limits": indent(limit_lines()),
         "retries": "\n".join(f'        "{page.kind}  " {page.retry};' for page in PAGES if page.retry),
         "pauses": "\n".join(

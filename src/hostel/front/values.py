@@ -26,6 +26,7 @@ HASHED = (
 )
 RATE_ZONE = "4m"  # each for about 20,000 clients; the oldest go first
 CONNECTIONS_ZONE = "1m"
+VALUES_MAP = "map $realpath_root $hostel_values { default $realpath_root; }"  # as it is where it is asked for first
 VALUES_END = "[^/]*$"  # of what has been looked for, in a path whose end spells the values
 
 
@@ -59,7 +60,6 @@ def limit_maps() -> list[str]:
     """What ``http`` needs to have the limits read and counted."""
     values = r"/sites/(?<hostel_its_site>[^/]+)/spelled/[^/]*$"
     lines = [
-        "map $realpath_root $hostel_values { default $realpath_root; }",
         f'map $hostel_values $hostel_site {{ default ""; "~{values}" $hostel_its_site; }}',
         *(
             f'map $hostel_values $hostel_most_{name} {{ default ""; "~[/;]{name}=(?<hostel_its_{name}>[0-9]+){VALUES_END}" '
@@ -81,15 +81,6 @@ def limit_maps() -> list[str]:
         f'    "~^([0-9]*)(?:{larger_digits()})[0-9]*$" 1;',
         "}",
     ]
-    lines += [
-        "# What a browser is told about keeping a static file.",
-        'map "$hostel_values//$hostel_sent" $hostel_keep {',
-        "    volatile;",
-        '    default "";',
-        f'    "~[/;]hashed=1[^/]*//.*(?:{HASHED})$" "public, max-age=31536000, immutable";',
-        '    "~[/;]age=(?<hostel_its_age>[0-9]+)[^/]*//" "public, max-age=$hostel_its_age";',
-        "}",
-    ]
     for rate in get_args(Rate):
         lines += [
             f'map $hostel_most_rate $hostel_rate_{rate} {{ default ""; {rate} "$hostel_site $hostel_client"; }}',
@@ -101,6 +92,18 @@ def limit_maps() -> list[str]:
             f"limit_conn_zone $hostel_connections_{most} zone=hostel_connections_{most}:{CONNECTIONS_ZONE};",
         ]
     return lines
+
+
+def age_map() -> list[str]:
+    """What ``http`` needs to tell browsers how long to keep a static file."""
+    return [
+        'map "$hostel_values//$hostel_sent" $hostel_keep {',
+        "    volatile;",
+        '    default "";',
+        f'    "~[/;]hashed=1[^/]*//.*(?:{HASHED})$" "public, max-age=31536000, immutable";',
+        '    "~[/;]age=(?<hostel_its_age>[0-9]+)[^/]*//" "public, max-age=$hostel_its_age";',
+        "}",
+    ]
 
 
 def larger_digits() -> str:

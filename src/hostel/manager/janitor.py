@@ -23,12 +23,15 @@ class JanitorProcess:
         self.link = link
         self.front_ids = front_ids
         self.is_wanted = False
+        self.is_inherited = False
 
     def want(self, *, is_running: bool = False) -> None:
-        """There is something to clean; ``is_running``: an earlier manager has started it."""
+        """There is something to clean; ``is_running``: an earlier manager has started it, and maybe of older code."""
         if not self.is_wanted:
-            self.is_wanted = True
-            if not is_running:
+            self.is_wanted, self.is_inherited = True, is_running
+            if is_running:
+                self.link.signal(NAME, signal.SIGTERM)
+            else:
                 self._start()
 
     def _start(self) -> None:
@@ -51,7 +54,10 @@ class JanitorProcess:
 
     def exited(self, status: int | str) -> None:
         """It has ended, or could not be started."""
-        if self.is_wanted:
+        if self.is_inherited:
+            self.is_inherited = False
+            self._start()
+        elif self.is_wanted:
             text = f"the janitor ended (status {status}); starting it again in {RESTART_SECONDS} s"
             print(f"hostel: {text}", file=sys.stderr, flush=True)
             asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start)
