@@ -30,6 +30,7 @@ from hostel.errors import HostelError
 RATE = 300.0  # requests a second, over all sites
 IDLE = 4  # seconds until a site sleeps: the calm is soon there
 NEAR = 3.0  # seconds around the death of a site's worker in which its failures are its own
+WAKING = 5.0  # seconds until the first kill: the visitors wake all sites at once
 PAUSES = (0.2, 1.5)  # seconds between two kills, at least and at most
 TARGETS = {
     "worker": 8,
@@ -126,6 +127,8 @@ class Chaos:
         begin = time.monotonic()
         with Client(self.server.port, hosts, rate=RATE / len(hosts)) as client:
             looked = begin
+            if is_killing:
+                time.sleep(WAKING)
             while (now := time.monotonic()) < begin + seconds:
                 time.sleep(self.dice.uniform(*PAUSES))
                 if is_killing:
@@ -208,8 +211,9 @@ def titles(pid: int) -> list[str]:
 
 
 def files_below(folder: Path) -> set[str]:
-    """The names of everything in a folder."""
-    return {str(path.relative_to(folder.parent)) for path in folder.rglob("*") if "/www/" not in str(path)}
+    """The names of everything in a folder, without the record of each site's last deaths: it is meant to be left."""
+    names = {str(path.relative_to(folder.parent)) for path in folder.rglob("*")}
+    return {name for name in names if "/www/" not in name and not name.startswith("state/deaths")}
 
 
 def show(report: Report) -> None:

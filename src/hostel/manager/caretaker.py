@@ -39,6 +39,7 @@ class Caretaker:
         self.runner = runner
         self.furnish = furnish
         self._place = runner.options.run_dir
+        self._has_moved = False  # and not everything has been made anew where we are now
         self._next = 0  # site to be looked at
         self._complaint = ""
 
@@ -56,22 +57,28 @@ class Caretaker:
 
     async def look(self) -> None:
         """Look once. Raises ``OSError`` or ``HostError`` when something cannot be put back."""
-        has_moved = identity_of(self._place) != identity_of(".")
-        if has_moved:
+        if identity_of(self._place) != identity_of("."):
             self._move_in()
         names = list(self.runner.sites)
-        if has_moved or not all(map(os.path.lexists, FURNITURE)):
-            print("hostel: the run directory has lost something: putting it back", file=sys.stderr, flush=True)
+        if self._has_moved or not all(map(os.path.lexists, FURNITURE)):
             self.runner.surroundings.tree.prepare()
             self._lock()
-            await self.furnish(has_moved)
+            await self.furnish(self._has_moved)
+            print("hostel: the run directory had lost something, and has it again", file=sys.stderr, flush=True)
         elif not self._is_broken(self._some(names)):
             return
+        failures = []
         for number, name in enumerate(names):
-            if name in self.runner.sites and (has_moved or self._is_broken([name])):
-                self.runner.mend(name, is_elsewhere=has_moved)
+            if name in self.runner.sites and (self._has_moved or self._is_broken([name])):
+                try:
+                    self.runner.mend(name, is_elsewhere=self._has_moved)
+                except (OSError, HostelError) as error:  # the others may be luckier
+                    failures.append(error)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
+        self._has_moved = False  # a site that could not be mended is torn, and has its turn again
+        if failures:
+            raise failures[0]
 
     def _some(self, names: Sequence[str]) -> Sequence[str]:
         """Those whose turn it is."""
@@ -90,6 +97,7 @@ class Caretaker:
         if os.path.islink(self._place) or status.st_uid != os.geteuid():
             raise HostError(f"{self._place} is not a folder of ours any more")
         os.chdir(self._place)
+        self._has_moved = True
 
     def _lock(self) -> None:
         """Tell others that this directory is in use; the supervisor holds the lock from now on, as it does the old one."""
