@@ -142,6 +142,7 @@ def render(options: FrontOptions) -> str:
         "user": f"user {options.user} {options.group};" if options.user else "",
         "processes": str(options.processes),
         "connections": str(options.connections),
+        "descriptors": str(2 * options.connections),
         "logs": str(options.logs),
         "front_log": quote(f"{options.log_dir}/front.log"),
         "mime_types": read_text("mime.types"),
