@@ -7,7 +7,12 @@ import click
 from hostel.cli.output import Command, connect, json_option, print_json, say, server_option
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  hostel cache purge --all  show nobody what has been kept until now
+"""
+)
 def cache() -> None:
     """What the front keeps of the answers of sites with [cache]."""
 
