@@ -102,6 +102,7 @@ def run_deaf(server: Server) -> Outcome:
     """A worker that is stopped while it runs nothing."""
     (pid,) = wait_for(lambda: server.workers("deaf"), "a worker")
     assert server.get("deaf").body == b"fine"
+    wait_for(lambda: server.view("deaf")["workers"][0]["busy"] == 0, "the request to be over")
     os.kill(pid, signal.SIGSTOP)
     return Outcome(pid, server.get("deaf", timeout=DEAF + 30))
 

@@ -334,7 +334,7 @@ class Workers:
         if not was_told and worker.number != AWAY and worker.last_failure is None:
             death = worker.make_death(failure, code, is_out_of_memory=is_out_of_memory)
             self.deaths.add(managed.name, death)
-            managed.log.write("hostel", [sentence_of(death)])
+            managed.log.write("hostel", [death.reason if worker.kill_reason else sentence_of(death)])
         self._gone(managed, worker, failure)
 
     def _gone(self, managed: ManagedSite, worker: ManagedWorker, failure: Failure) -> None:
