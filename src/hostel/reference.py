@@ -45,6 +45,7 @@ PRINTED = {
     "hostel add --json": views.StatusView,
     "hostel remove --json": views.RemovedView,
     "hostel logs --json": views.LogsView,
+    "hostel cache purge --json": views.PurgedView,
     "hostel explain --json": views.ExplainView,
     "hostel check --json": views.CheckView,
 }

@@ -21,9 +21,10 @@ from typing import Any, Callable, FrozenSet, Set, Tuple
 
 from hostel.errors import PeerError
 from hostel.protocol import uwsgi
-from hostel.worker.counted import Counted, Running
+from hostel.worker.counted import Counted
 from hostel.worker.load import LoadError
 from hostel.worker.queueing import QueueBound
+from hostel.worker.running import Running
 from hostel.worker.stuck import obey_signals
 from hostel.worker.wsgi import let_front_finish
 

@@ -19,7 +19,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Tuple
 
 from hostel.errors import PeerError
@@ -30,6 +29,7 @@ from hostel.worker.clock import WaitClock
 from hostel.worker.queueing import QueueBound
 from hostel.worker.response import FileWrapper, Response
 from hostel.worker.stuck import Interrupter, RequestTooLong
+from hostel.worker.telling import BUSY, FRONT_PAGES, PAGE, complain, complain_of, is_gone
 
 READ_BYTES = 8192
 REQUEST_HEAD_SECONDS = 30  # the front sends a request in one piece: a head that takes longer has no sender any more
@@ -38,19 +38,6 @@ CONTROL_SECONDS = 0.05  # how soon a worker under full load notices that it is t
 LENGTH_DIGITS = 18  # of a Content-Length; int() refuses thousands of them with an exception
 SHORTAGES = (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # of the machine, and they may pass
 SHORTAGE_SECONDS = 0.05
-BUSY = "503 Service Unavailable"
-FRONT_PAGES = {
-    "413": "@oversize",
-    "500": "@failed",
-    "503": "@busy",
-    "504": "@late",
-}  # its places for what a worker refuses
-
-PAGE = (
-    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>{title}</title><style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;"
-    "padding:0 1em}}</style><h1>{title}</h1><p>{text}</p></html>\n"
-)
 
 
 class Server:
@@ -366,20 +353,6 @@ class Server:
             pass  # nobody is there to be told
 
 
-def complain(text: str) -> None:
-    """Write to the site's error log, if the application has left it there."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except Exception:
-        pass  # it is closed, or something else is in its place
-
-
-def complain_of(error: BaseException, request: str, request_id: str) -> None:
-    """Write the traceback of a request's error to the site's error log."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    complain(f"error in the application at {request!r}{request_id and f' (request {request_id})'}\n{text.rstrip()}")
-
-
 def let_front_finish() -> None:
     """Let this thread wait, when it is woken, until the one who woke it sleeps (SCHED_BATCH, sched(7)).
 
@@ -391,13 +364,3 @@ def let_front_finish() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
     except OSError:
         pass
-
-
-def is_gone(descriptor: int) -> bool:
-    """Whether the other side has closed the connection."""
-    asking = select.poll()
-    try:
-        asking.register(descriptor, select.POLLRDHUP)
-        return bool(asking.poll(0))
-    except OSError:
-        return True
