@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from hostel.api.client import Client
 from hostel.errors import HostelError
 from hostel.front.binary import find_binary, wheel_path
+from hostel.sandbox.cgroups import Cgroups, find_trees
 
 T = TypeVar("T")
 DEADLINE = 30.0  # for things that take a moment: generous, because the machine may be busy
@@ -214,6 +215,8 @@ class Server:
                     pass
             self.process.wait()
             self.process = None
+            if os.geteuid() == 0:  # which its supervisor would have removed
+                Cgroups(find_trees(str(self.run_dir))).close()
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

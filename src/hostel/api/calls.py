@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from hostel.api.views import ExplainView, LogsView, PurgedView, RemovedView, StatusView, UpgradeView
+from hostel.api.views import ExplainView, LogsView, PurgedView, RemovedView, SessionView, StatusView, UpgradeView
 from hostel.errors import PeerError
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -129,6 +129,7 @@ CALLS = {
             "Restart manager and zygotes from newly installed code; answers when that has been tried, and is about to begin.",
         ),
         Call("explain", LogsArguments, ExplainView, "What keeps a site from others, and what its processes become."),
+        Call("session", LogsArguments, SessionView, "How a command is run as the site's worker would be."),
         Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),
         Call("add", AddArguments, StatusView, "Write a site file and take it up; answers with the site."),
         Call(

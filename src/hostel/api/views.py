@@ -206,6 +206,20 @@ class ExplainView:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionView:
+    """How a command is run as a site's worker would be; for hostel exec and hostel shell, and of no use without them."""
+
+    site: Annotated[str, "the site's name"]
+    environment: Annotated[Mapping[str, str], "its environment variables"]
+    room: Annotated[Sequence[Sequence[Any]], "the operations that make its namespaces"]
+    worker: Annotated[Sequence[Sequence[Any]], "the operations that make the process"]
+    joins_processes: Annotated[bool, "whether it has processes of its own"]
+    memory: Annotated[int, "limits.memory"]
+    cpu: Annotated[float, "limits.cpu"]
+    processes: Annotated[int, "limits.processes"]
+
+
+@dataclass(frozen=True, slots=True)
 class LogsView:
     """Where the logs of a site are."""
 

@@ -15,6 +15,7 @@ from hostel.cli.logs import logs
 from hostel.cli.orders import pause, reload, start, stop
 from hostel.cli.output import fail
 from hostel.cli.serve import serve
+from hostel.cli.session import exec_, shell
 from hostel.cli.status import status, welcome
 from hostel.cli.upgrade import upgrade
 from hostel.errors import HostelError, UsageError
@@ -44,7 +45,24 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for one in (serve, status, start, stop, pause, reload, logs, explain, add, remove, cache, check, upgrade, welcome):
+for one in (
+    serve,
+    status,
+    start,
+    stop,
+    pause,
+    reload,
+    logs,
+    explain,
+    exec_,
+    shell,
+    add,
+    remove,
+    cache,
+    check,
+    upgrade,
+    welcome,
+):
     commands.add_command(one)
 
 

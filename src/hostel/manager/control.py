@@ -156,6 +156,11 @@ async def explain(server: Server, arguments: LogsArguments) -> Answer:
     yield as_dict(server.explain(arguments.site))
 
 
+async def session(server: Server, arguments: LogsArguments) -> Answer:
+    check_names(server, [arguments.site])
+    yield as_dict(server.session(arguments.site))
+
+
 async def add(server: Server, arguments: AddArguments) -> Answer:
     server.add(arguments.name, arguments.text, is_replacing=arguments.replace)
     yield as_dict(server.status([arguments.name]))
@@ -180,6 +185,7 @@ async def purge(server: Server, arguments: PurgeArguments) -> Answer:
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
     "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "explain": explain,
+    "session": session,
     "add": add, "remove": remove, "purge": purge, "upgrade": upgrade,
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from hostel.api.views import (
     GuardView,
     ProblemView,
     ServerView,
+    SessionView,
     SiteView,
     StatusView,
     WorkerView,
@@ -31,6 +32,7 @@ from hostel.machine.events import Phase
 from hostel.machine.journey import Failure
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
+from hostel.manager import order as orders
 from hostel.manager.certificates import Certificates
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
@@ -426,6 +428,22 @@ class Server:
             [GuardView(guard.name, guard.is_on, guard.text) for guard in sandbox.guards],
             *[[in_words(step) for step in part] for part in (sandbox.room, sandbox.zygote, sandbox.worker)],
         )
+
+    def session(self, name: str) -> SessionView:
+        """How a command is run as a site's worker would be. Raises ``SiteError`` when it cannot be."""
+        managed = self.runner.sites.get(name)
+        if managed is None or managed.machine.site.app is None:
+            raise SiteError(f"cannot run a command as {name}: it has no processes", "its file has no app")
+        site = managed.machine.site
+        identity = identity_of(site, self.options)
+        state = orders.prepare(site, identity, self.options)
+        managed.prepare_log()
+        sandbox = sandbox_of(site, identity, self.options, for_command=True)
+        worker = [step for step in sandbox.worker if step[0] != "enter_group"]
+        return SessionView(
+            name, orders.make_environment(site, state, identity), sandbox.room, worker, sandbox.has("processes"),
+            site.limits.memory, site.limits.cpu, site.limits.processes,
+        )  # fmt: skip
 
     def _guards(self, site: Site) -> list[str]:
         """The names of the guards that are on."""

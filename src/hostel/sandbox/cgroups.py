@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 CONTROLLERS = ("memory", "pids", "cpu")
 CPU_PERIOD = 100_000  # microseconds
+COMMAND = "."  # in the names of groups that are not a site's; no site's name has one
 SERVER = "server"  # version 2: the group of Hostel's own processes, which move out of the sites' way
 
 
@@ -115,8 +116,8 @@ class Cgroups:
         return any(controller in tree.controllers for tree in self.trees)
 
     def known(self) -> set[str]:
-        """The sites that have a group, whoever has made it."""
-        return {entry.name for tree in self.trees for entry in _folders(tree.path)}
+        """The sites that have a group, whoever has made it; the groups of commands are nobody's."""
+        return {entry.name for tree in self.trees for entry in _folders(tree.path) if COMMAND not in entry.name}
 
     def make(self, site: str, quota: Quota) -> None:
         """The site's group, with these limits from now on."""

@@ -23,15 +23,15 @@ from hostel.sandbox.trust import is_trusted_environment
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def sandbox_of(site: Site, identity: Identity, options: ServerOptions) -> Sandbox:
-    """What the processes of a site become here."""
+def sandbox_of(site: Site, identity: Identity, options: ServerOptions, *, for_command: bool = False) -> Sandbox:
+    """What the processes of a site become here; ``for_command``: a process that no zygote of the site's is the parent of."""
     return make_sandbox(
         identity,
         places_of(site, identity, options),
         _wishes(site, options),
         _abilities(options),
         _limits(site, options),
-        has_own_zygote=has_own_zygote(site),
+        has_own_zygote=not for_command and has_own_zygote(site),
     )
 
 
