@@ -48,6 +48,7 @@ PRINTED = {
     "hostel cache purge --json": views.PurgedView,
     "hostel explain --json": views.ExplainView,
     "hostel check --json": views.CheckView,
+    "hostel cache purge --json": views.PurgedView,
 }
 
 

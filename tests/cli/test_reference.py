@@ -61,7 +61,7 @@ def test_the_sample_is_a_site_file_with_every_option_at_its_default() -> None:
     for option in SITE_OPTIONS:
         first, _, second = option.key.partition(".")
         is_there = first in table and (not second or second in table[first])
-        assert is_there or f"\n# {option.key} = " in text, option.key
+        assert is_there or f"\n# {second or first} = " in text, option.key
 
 
 def test_the_sample_is_a_site_file_with_its_examples_too() -> None:
@@ -73,10 +73,14 @@ def test_the_sample_is_a_site_file_with_its_examples_too() -> None:
     assert (site.user, site.environment, len(site.static), len(site.env)) == ("blog", "/srv/blog/.venv", 2, 1)
 
 
+# Options that have no meaning without another one of their table.
+NEEDED = {"tls.certificate": 'key = "x"\n', "tls.key": 'certificate = "x"\n', "tls.hsts_subdomains": 'hsts = "1d"\n'}
+
+
 @pytest.mark.parametrize("option", SITE_OPTIONS, ids=lambda option: option.key)
 def test_every_example_is_right(option: Option) -> None:
     if option.kind != "section":
-        entry = reference.write_entry(option.key, option.example, option.kind)
+        entry = reference.write_entry(option.key, option.example, option.kind) + "\n" + NEEDED.get(option.key, "")
         app = "" if option.key == "app" else 'app = "a:b"\n'
         assert read_site("x", "/srv/x.toml", (app + entry).encode())[1] == []
 
@@ -123,7 +127,8 @@ def test_every_command_stands_in_the_page() -> None:
 def is_valid(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
     """Whether a value is what a schema says, for the words that ours uses."""
     known = {"$schema", "$defs", "$ref", "title", "description", "default", "examples", "unit", "type", "properties",
-             "additionalProperties", "anyOf", "enum", "items", "minimum", "maximum", "pattern"}  # fmt: skip
+             "additionalProperties", "anyOf", "enum", "items", "minimum", "maximum", "maxItems",
+             "pattern", "gt"}  # fmt: skip
     assert schema.keys() <= known, schema.keys() - known
     if "$ref" in schema:
         return is_valid(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
@@ -134,10 +139,13 @@ def is_valid(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
         "object": dict,
         "array": list,
         "null": type(None),
+        "boolean": bool,
     }
     wanted = schema.get("type", list(kinds))
     wanted = wanted if isinstance(wanted, list) else [wanted]
-    if isinstance(value, bool) or not any(isinstance(value, kinds[kind]) for kind in wanted):
+    if isinstance(value, bool):
+        wanted = [kind for kind in wanted if kind == "boolean"]  # to Python it is a number as well
+    if not any(isinstance(value, kinds[kind]) for kind in wanted):
         return False
     if "anyOf" in schema and not any(is_valid(value, one, root) for one in schema["anyOf"]):
         return False
