@@ -48,7 +48,6 @@ PRINTED = {
     "hostel cache purge --json": views.PurgedView,
     "hostel explain --json": views.ExplainView,
     "hostel check --json": views.CheckView,
-    "hostel cache purge --json": views.PurgedView,
 }
 
 
