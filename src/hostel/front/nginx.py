@@ -162,9 +162,8 @@ def render(options: FrontOptions) -> str:
             )
         ),
         "layers": indent(look_for_files(depths, "$hostel_wanted")),
-        "redirect_layers": indent(
-            look_for_files([*(f"private/{depth}" for depth in depths), *depths, *LONE_LAYERS], "$hostel_sent"), 16
-        ),
+        "private_layers": indent(look_for_private_files(depths), 16),
+        "redirect_layers": indent(look_for_files([*depths, *LONE_LAYERS], "$hostel_sent"), 16),
         "prefixes": "\n".join(first_parts_of_file(int(depth)) for depth in reversed(depths[:-1])),
         "kept_headers": indent((f"add_header {name} $upstream_http_{variable_of(name)};" for name in KEPT_HEADERS), 16),
         "file_cache": " ".join(FILE_CACHE) if options.caches_files else "",
@@ -259,6 +258,19 @@ def look_for_files(layers: Sequence[str], file: str) -> Iterator[str]:
     for layer in layers:
         yield f"set $hostel_layer {layer};"
         yield f"if (-f $hostel_at/www/{layer}{file}) {{ rewrite ^ /.hostel/file{file} last; }}"
+
+
+def look_for_private_files(depths: Sequence[str]) -> Iterator[str]:
+    """The same for private files, straight there: nginx goes ten steps for a request, and an application is far from its start.
+
+    Behind the question mark the mapping is looked at while its place is known.
+    """
+    for depth in depths:
+        yield f"set $hostel_layer private/{depth};"
+        yield (
+            f"if (-f $hostel_at/www/private/{depth}$hostel_sent) "
+            "{ rewrite ^ /.hostel/private$hostel_sent?$hostel_top last; }"
+        )
 
 
 def first_parts_of_file(n: int) -> str:
