@@ -455,11 +455,14 @@ def test_ranges(server: Server, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_visitor_at_a_time_asks_for_what_all_want(server: Server, kind: str) -> None:
+    site = f"crowd-{kind}"  # of its own, without a memory of answers that were not kept
+    make_site(server, site, kind)
+    wait_for(lambda: way(visit(server, site)), "the cache")
     go = server.projects / f"go-{kind}"
     path = make_path(wait=str(go))
     with ThreadPoolExecutor(12) as pool:
-        answers = [pool.submit(visit, server, kind, path) for _ in range(12)]
-        wait_for(lambda: server.view(kind)["workers"][0]["busy"], "the first to be asked")
+        answers = [pool.submit(visit, server, site, path) for _ in range(12)]
+        wait_for(lambda: server.view(site)["workers"][0]["busy"], "the first to be asked")
         go.touch()
         assert len({answer.result().json()["run"] for answer in answers}) == 1
         assert sorted({way(answer.result()) for answer in answers}) == ["HIT", "MISS"]
