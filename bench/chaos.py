@@ -31,6 +31,7 @@ RATE = 300.0  # requests a second, over all sites
 IDLE = 4  # seconds until a site sleeps: the calm is soon there
 NEAR = 3.0  # seconds around the death of a site's worker in which its failures are its own
 WAKING = 5.0  # seconds until the first kill: the visitors wake all sites at once
+CALM_SECONDS = 60.0
 PAUSES = (0.2, 1.5)  # seconds between two kills, at least and at most
 TARGETS = {
     "worker": 8,
@@ -177,15 +178,20 @@ class Chaos:
                 )
                 (self.report.own if is_own else self.report.failures).append(sample)
 
+    def _restless(self) -> list[Any]:
+        """What is there besides one zygote and sleeping sites."""
+        status = self.server.status()
+        zygotes = [zygote for zygote in status["server"]["zygotes"] if zygote["state"] != "current"]
+        return [(site["name"], site["state"], site["workers"]) for site in status["sites"] if site["workers"]] + zygotes
+
     def _calm(self) -> Calm:
         """Wait until all sites sleep, and look at what there is then."""
 
-        def is_asleep() -> bool:
-            status = self.server.status()
-            zygotes = [zygote["state"] for zygote in status["server"]["zygotes"]]
-            return zygotes == ["current"] and not any(site["workers"] for site in status["sites"])
-
-        wait_for(is_asleep, "the calm", 60)
+        self.server.get(self.names[0])  # a zygote that was killed last is started when somebody needs it
+        try:
+            wait_for(lambda: not self._restless(), "the calm", CALM_SECONDS)
+        except AssertionError:
+            raise AssertionError(f"these do not come to rest: {self._restless()}") from None
         assert self.server.process is not None
         supervisor = self.server.process.pid
         server = self.server.status()["server"]
