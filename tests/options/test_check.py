@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,9 @@ def test_looking_for_modules_waits_for_nobody(folder: Path) -> None:
 @needs_root
 def test_root_runs_sites_as_their_user_or_the_default_one(folder: Path) -> None:
     assert identity_of(site(folder), OPTIONS).name == "nobody"
-    assert identity_of(site(folder, user="daemon"), OPTIONS).name == "daemon"
+    assert identity_of(site(folder, user="daemon"), replace(OPTIONS, least_uid=1)).name == "daemon"
+    with pytest.raises(SiteError, match="sites begin at 1000"):
+        identity_of(site(folder, user="daemon"), OPTIONS)
 
 
 @needs_root

@@ -23,7 +23,7 @@ def test_an_ordinary_user() -> None:
 @pytest.mark.parametrize(
     ("user", "says", "hint"),
     [
-        ("no-such-user", "there is no system user 'no-such-user'", "useradd --system no-such-user"),
+        ("no-such-user", "there is no system user 'no-such-user'", "useradd no-such-user"),
         ("root", "user 'root' is root, and no site runs as root", "name an ordinary user"),
         ("", "there is no system user ''", "make it"),
         ("0", "there is no system user '0'", "make it"),
@@ -59,6 +59,22 @@ def test_other_ways_to_be_root(
                 find_identity("tester")
         else:
             assert find_identity("tester").groups == (4, 1000)
+    finally:
+        identities._find_identity.cache_clear()
+
+
+@pytest.mark.parametrize(("uid", "gid", "least"), [(999, 1000, 1000), (1000, 999, 1000), (1000, 1000, 1001)])
+def test_users_of_the_system_are_no_sites(monkeypatch: pytest.MonkeyPatch, uid: int, gid: int, least: int) -> None:
+    """As a web server's or a database's, whose files are other people's."""
+    entry = pwd.struct_passwd(("service", "x", uid, gid, "", "/var", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: entry)
+    monkeypatch.setattr(os, "getgrouplist", lambda name, group: [group])
+    identities._find_identity.cache_clear()
+    try:
+        with pytest.raises(SiteError, match=f"sites begin at {least}") as caught:
+            find_identity("service", least)
+        assert "--least-uid" in caught.value.hint
+        assert find_identity("service", 999).uid == uid
     finally:
         identities._find_identity.cache_clear()
 

@@ -148,7 +148,7 @@ class Server:
         command = [
             self.python, "-m", "hostel", "serve", *(self.paths or (str(self.sites),)),
             "--listen", f"127.0.0.1:{self.port}", "--run-dir", str(self.run_dir),
-            "--state-dir", str(self.state_dir), "--log-dir", str(self.log_dir), "--guard", self.guard,
+            "--state-dir", str(self.state_dir), "--log-dir", str(self.log_dir), "--guard", self.guard, "--least-uid", "1",
             *self.arguments,
         ]  # fmt: skip
         if self.nginx:

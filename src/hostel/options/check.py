@@ -20,7 +20,7 @@ def identity_of(site: Site, options: ServerOptions) -> Identity:
     """Whom the site's workers become. Raises ``SiteError``."""
     own = identities.own_identity()
     if own is None:
-        return identities.find_identity(site.user or options.default_user)
+        return identities.find_identity(site.user or options.default_user, options.least_uid)
     if site.user not in (None, own.name):
         raise SiteError(
             f"it wants to run as user {site.user!r}, and Hostel runs as {own.name!r}",

@@ -116,6 +116,16 @@ class ServerOptions:
             description="Started by root: the user of the front's workers; made when missing.", examples=["www-data"]
         ),
     ] = "hostel-front"
+    least_uid: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**31,
+            description="Started by root: the smallest number that the user of a site, and its group, may have; below are those "
+            "of the system's services.",
+            examples=[100],
+        ),
+    ] = 1000
     guard: Annotated[
         Literal["full", "user", "none"] | None,
         Field(

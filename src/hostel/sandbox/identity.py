@@ -37,24 +37,30 @@ def own_identity() -> Identity | None:
     return Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), name, home)
 
 
-def find_identity(user: str) -> Identity:
-    """The identity of a system user. Raises ``SiteError`` when there is none, or when it is root.
+def find_identity(user: str, least: int = 1) -> Identity:
+    """The identity of a system user. Raises ``SiteError`` when there is none, or when no site may be that one.
 
-    What the system says is remembered for a few seconds: thousands of sites may ask for the same user at once.
+    ``least``: the smallest number that a site's user and its group may have. What the system says is remembered for a few
+    seconds: thousands of sites may ask for the same user at once.
     """
-    return _find_identity(user, int(time.monotonic() // REMEMBERED_SECONDS))
+    return _find_identity(user, least, int(time.monotonic() // REMEMBERED_SECONDS))
 
 
 @lru_cache(maxsize=1024)
-def _find_identity(user: str, moment: int) -> Identity:
+def _find_identity(user: str, least: int, moment: int) -> Identity:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise SiteError(
-            f"there is no system user {user!r}", f"make it (useradd --system {user}), or name another user"
+            f"there is no system user {user!r}", f"make it (useradd {user}), or name another user"
         ) from None
     if entry.pw_uid == 0 or entry.pw_gid == 0:
         raise SiteError(f"user {user!r} is root, and no site runs as root", "name an ordinary user")
+    if min(entry.pw_uid, entry.pw_gid) < least:
+        raise SiteError(
+            f"user {user!r} has the numbers {entry.pw_uid} and {entry.pw_gid} (group), and sites begin at {least}",
+            f"name a user of people's (useradd {user} gives such numbers), or lower --least-uid of hostel serve",
+        )
     groups = tuple(sorted(os.getgrouplist(user, entry.pw_gid)))
     if 0 in groups:
         raise SiteError(f"user {user!r} is in root's group", "name a user that is not")
