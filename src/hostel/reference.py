@@ -271,7 +271,7 @@ def all_views() -> list[type]:
                     if is_dataclass(inner) and isinstance(inner, type):
                         visit(inner)
 
-    for view in (*PRINTED.values(), views.ErrorView):
+    for view in (*PRINTED.values(), *(call.answer for call in CALLS.values()), views.ErrorView):
         visit(view)
     return found
 
