@@ -50,7 +50,7 @@ def test_a_good_pair(tmp_path: Path) -> None:
         (CERTIFICATE[:200], KEY, "certificate", "no certificate in PEM"),
         (b"\xff" * 100, KEY, "certificate", "no certificate in PEM"),
     ],
-    ids=str,
+    ids=["empty", "exchanged", "no key", "of another", "too large", "cut", "garbage"],
 )  # fmt: skip
 def test_what_is_no_pair(tmp_path: Path, certificate: bytes, key: bytes, which: str, says: str) -> None:
     found = answer_of(put(tmp_path, certificate, key))
