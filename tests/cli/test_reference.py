@@ -128,7 +128,7 @@ def is_valid(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
     """Whether a value is what a schema says, for the words that ours uses."""
     known = {"$schema", "$defs", "$ref", "title", "description", "default", "examples", "unit", "type", "properties",
              "additionalProperties", "anyOf", "enum", "items", "minimum", "maximum", "maxItems",
-             "pattern", "gt"}  # fmt: skip
+             "pattern", "exclusiveMinimum"}  # fmt: skip
     assert schema.keys() <= known, schema.keys() - known
     if "$ref" in schema:
         return is_valid(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)

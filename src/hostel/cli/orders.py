@@ -112,14 +112,14 @@ class TimeType(click.ParamType[float]):
 @command(
     epilog="""\b
 Examples:
-  hostel pause blog         visitors wait while you migrate its database, then:
-  hostel start blog         they are served by the new code
+  hostel pause blog         visitors wait while you migrate a database,
+                            until: hostel start blog
 """
 )
 @_arguments
 @click.option(
     "--limit", type=TimeType(), default="60s", show_default=True, metavar="TIME",
-    help="The sites go on by themselves after so long; shorter than --request of hostel serve.",
+    help="The sites go on by themselves after so long; less than --request of hostel serve.",
 )  # fmt: skip
 def pause(sites: tuple[str, ...], is_all: bool, run_dir: str | None, as_json: bool, limit: float) -> None:
     """Let the visitors of sites wait until they are started again.

@@ -22,7 +22,7 @@ REMEDY = (
 @command(
     epilog="""\b
 Examples:
-  pip install --upgrade hostel && hostel upgrade
+  hostel upgrade            after: pip install --upgrade hostel
 """
 )
 @server_option

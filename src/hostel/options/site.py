@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import tomli  # as tomllib, compiled: ten thousand site files are read at a start
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -489,7 +489,16 @@ _adapter: TypeAdapter[SiteOptions] = TypeAdapter(SiteOptions)
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a site file."""
-    return _adapter.json_schema()
+    return cast(dict[str, Any], _in_words_of_json_schema(_adapter.json_schema()))
+
+
+def _in_words_of_json_schema(schema: Any) -> Any:
+    """pydantic writes the bound of an option that may be absent as it is called in Python."""
+    if isinstance(schema, list):
+        return [_in_words_of_json_schema(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {"exclusiveMinimum" if key == "gt" else key: _in_words_of_json_schema(one) for key, one in schema.items()}
 
 
 @cache
