@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -59,6 +60,7 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
 
 @pytest.fixture(autouse=True)
 def no_descriptor_leaks() -> Iterator[None]:
+    gc.collect()  # what earlier tests have left
     before = os.listdir("/proc/self/fd")
     yield
     assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -148,9 +148,9 @@ class StartWorker(NamedTuple):
     """Fork a worker. Attached: listening socket, control channel, log pipe, scoreboard, with ``has_http`` the HTTP socket, and
     with ``has_room`` the warden's pidfd; with ``joins_processes`` the worker is born in its namespace for processes.
 
-    ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for
-    the worker that answers a failed site's queue, empty, with the answer in ``page``. ``body`` is the most bytes of a request's
-    body; 0 leaves it to the front.
+    ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for the
+    worker that answers a closed site's queue, the front's place for that, with the answer itself in ``page``. ``body`` is the
+    most bytes of a request's body; 0 leaves it to the front.
     """
 
     site: str

@@ -203,7 +203,9 @@ def test_show_logs(server: Server) -> None:
     assert all(line.startswith(("error  ", "access ")) for line in both.splitlines())
     assert server.run("logs", "chatty", "--errors", "-n", "2").stdout.count("\n") == 2
     access = server.run("logs", "chatty", "--access", "-n3").stdout
-    assert [line.split()[6:8] for line in access.splitlines()] == [['"GET', f"/{number}"] for number in (2, 3, 4)]
+    # The front's processes write when they have answered: the client may have asked another one by then.
+    assert len(access.splitlines()) == 3
+    assert {line.split()[7] for line in access.splitlines()} <= {"/1", "/2", "/3", "/4"}
     assert server.run("logs", "chatty", "-n", "0").stdout == ""
     silent = server.run("logs", "silent")
     assert (silent.stdout, silent.stderr) == ("", "nothing has been logged for site silent yet\n")

@@ -65,9 +65,9 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "min (5) is larger than max (2)",
     ),
     "nested": (
-        text('[static]\n"/"="a"\n"/b"="a"\n"/b/c"="a"\n"/b/c/d"="a"\n'),
-        "static./ (line 2)",
-        "mappings lie inside",
+        text('[static]\n"/"="a"\n"/b/c/d/e/f/g/h"="a"\n'),
+        "static./b/c/d/e/f/g/h (line 3)",
+        "the path in URLs has",
     ),
     "Upper": (text('app = "a:b"\n'), "", "a site's name is 1 to 48 small letters"),
     "dot.ted": (text('app = "a:b"\n'), "", "a site's name is 1 to 48 small letters"),

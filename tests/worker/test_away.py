@@ -16,7 +16,7 @@ PAGE = "<h1>caf\u00e9 is closed</h1>"
 
 
 def start_away(start_process: StartProcess, **options: bool) -> WorkerProcess:
-    return start_process(application="", page=PAGE, **options)
+    return start_process(application="@closed", page=PAGE, **options)
 
 
 def ask_http(worker: WorkerProcess, data: bytes, *, whole: bool = True) -> socket.socket:

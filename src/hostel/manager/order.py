@@ -97,13 +97,14 @@ def make_order(
     )
 
 
-def make_away_order(site: Site, identity: Identity, page: str) -> StartWorker:
-    """The order for the worker 0 that answers ``page`` to all who wait for a site that is closed."""
+def make_away_order(site: Site, identity: Identity, page: str, place: str) -> StartWorker:
+    """The order for the worker 0 that answers all who wait for a site that is closed: with what the front says at ``place``,
+    or with ``page``."""
     return StartWorker(
         site=site.name,
         worker=0,
         generation=0,
-        application="",
+        application=place,
         interface="wsgi",
         directory="/",
         environment={"LANG": "C.UTF-8"},

@@ -242,9 +242,8 @@ class Runner:
             case c.Withdraw():
                 if not self.is_ending:  # then all goes at once
                     managed.withdraw()
-                    self.workers.turn_away(
-                        managed, make_document("There is nothing here", "This site has been removed.")
-                    )
+                    page = make_document("There is nothing here", "This site has been removed.")
+                    self.workers.turn_away(managed, page, "@unknown")
             case c.Discard():
                 self._discard(managed)
             case c.CloseDoor(failure):

@@ -155,7 +155,7 @@ class Workers:
         self._pumping = None
         self._pump()
 
-    def _order(self, managed: ManagedSite, worker: ManagedWorker, site: Site, page: str = "") -> None:
+    def _order(self, managed: ManagedSite, worker: ManagedWorker, site: Site, page: str = "", place: str = "") -> None:
         """Order a worker from its zygote.
 
         Raises ``SiteError`` or ``OSError`` when that is of no use; what the worker has been given then is closed with it.
@@ -166,7 +166,7 @@ class Workers:
         room = None
         if page:
             zygote = self.zygotes.find(None)
-            order = orders.make_away_order(site, identity, page)
+            order = orders.make_away_order(site, identity, page, place)
         else:
             options = self.surroundings.options
             state = orders.prepare(site, identity, options)
@@ -372,8 +372,11 @@ class Workers:
 
     # --- turning away -----------------------------------------------------------------------------------------------
 
-    def turn_away(self, managed: ManagedSite, page: Document) -> None:
-        """Have those answered who already wait on the sockets of a site whose door is closed."""
+    def turn_away(self, managed: ManagedSite, page: Document, place: str = "@closed") -> None:
+        """Have those answered who already wait on the sockets of a site whose door is closed, or which is no more.
+
+        ``place``: where the front has the answer in all its forms.
+        """
         if managed.away is not None:
             return
         if not managed.waiting:
@@ -381,7 +384,7 @@ class Workers:
             return
         worker = managed.away = ManagedWorker(managed.name, AWAY, managed.machine.generation, 1)
         try:
-            self._order(managed, worker, managed.machine.site, page.html)
+            self._order(managed, worker, managed.machine.site, page.html, place)
         except (HostelError, OSError) as error:
             print(f"site={managed.name} cannot answer those who wait: {error}", file=sys.stderr, flush=True)
             self._gone(managed, worker, worker.make_failure(str(error), is_hosts=True))

@@ -24,6 +24,7 @@ REDIRECT = b"HTTP/1.1 200 OK\r\nX-Accel-Redirect: @uwsgi\r\nContent-Length: 0\r\
 
 def turn_away(
     page: bytes,
+    place: str,
     listener: socket.socket,
     http: Optional[socket.socket],
     control: int,
@@ -31,11 +32,14 @@ def turn_away(
     board: memoryview[float],
     label: str,
 ) -> None:
-    """Answer 503 with ``page`` to all who wait on the two sockets; return when nobody does."""
+    """Answer 503 with ``page`` to all who wait on the two sockets; return when nobody does.
+
+    ``place``: where the front has what to say in all its forms, which it says then.
+    """
     headers = [
         ("Content-Type", "text/html"),
         ("Retry-After", "5"),
-        ("X-Accel-Redirect", "@closed"),  # the front knows the page in other forms as well
+        ("X-Accel-Redirect", place),
     ]
 
     def application(environ: Dict[str, Any], start_response: Any) -> List[bytes]:

@@ -173,7 +173,8 @@ class Worker:
 
         http = self.http_socket() if self.order.has_http else None
         self.channel.send(Ready(time.monotonic() - self.born, ()))
-        away.turn_away(self.order.page.encode(), self.listener, http, CONTROL, self.take_order, self.board, self.label)
+        page, place = self.order.page.encode(), self.order.application
+        away.turn_away(page, place, self.listener, http, CONTROL, self.take_order, self.board, self.label)
         return 0
 
     def fail(self, reason: str, hint: str, traceback: str) -> int:
