@@ -12,7 +12,7 @@ from bench.chaos import WANTED, Chaos, show
 
 from tests.conftest import MakeServer
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "120"))
 SITES = 40
 GROWTH = 1.3  # what is within an allocator's whims
 
