@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,6 +66,12 @@ def _end(servers: list[Server]) -> None:
         for server in servers:
             server.kill()
             shutil.rmtree(server.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_signals() -> None:
+    """nohup(1) lets all that is started ignore the end of the terminal, which has a meaning for a server."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 SERVER_FIXTURES = {"make_server", "shared_server", "front_server"}

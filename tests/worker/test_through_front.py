@@ -557,7 +557,7 @@ def test_a_change_to_asgi_that_fails_keeps_wsgi_serving(front_server: Server) ->
 
 def test_no_request_is_lost_when_the_code_changes(front_server: Server) -> None:
     """Between two generations of ASGI, between ASGI and WSGI, and back: while one drains, the other listens, too."""
-    name = add_asgi(front_server, "between")
+    name = add_asgi(front_server, "between", workers={"max": 1})
     assert front_server.get(name).status == 200
     statuses: list[int] = []
     is_over = False
