@@ -70,8 +70,10 @@ def _end(servers: list[Server]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def fresh_signals() -> None:
-    """nohup(1) lets all that is started ignore the end of the terminal, which has a meaning for a server."""
+    """nohup(1), and shells in the background, let all that is started ignore what has a meaning for a server."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SERVER_FIXTURES = {"make_server", "shared_server", "front_server"}
