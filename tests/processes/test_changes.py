@@ -475,17 +475,17 @@ def test_only_the_site_whose_code_has_changed_is_reloaded(developing: Server) ->
 
 def test_a_touched_file_of_reload_on_reloads_the_site(shared_server: Server) -> None:
     server = shared_server
-    set_word(server, "touched", "one")
-    server.site("touched", PAGE, reload_on=["words.py", "restart.txt"])
-    wait_for(lambda: server.get("touched").status == 200)
-    (server.projects / "touched/other.txt").write_text("beside it")
-    set_word(server, "touched", "another")
-    wait_for(lambda: server.get("touched").text == "another", "the written file")
-    assert server.view("touched")["generation"] == 2
-    (server.projects / "touched/restart.txt").touch()
-    wait_for(lambda: server.view("touched")["generation"] == 3, "the new file")
-    os.utime(server.projects / "touched/restart.txt")
-    wait_for(lambda: server.view("touched")["generation"] == 4, "the touched file")
+    set_word(server, "renewed", "one")
+    server.site("renewed", PAGE, reload_on=["words.py", "restart.txt"])
+    wait_for(lambda: server.get("renewed").status == 200)
+    (server.projects / "renewed/other.txt").write_text("beside it")
+    set_word(server, "renewed", "another")
+    wait_for(lambda: server.get("renewed").text == "another", "the written file")
+    assert server.view("renewed")["generation"] == 2
+    (server.projects / "renewed/restart.txt").touch()
+    wait_for(lambda: server.view("renewed")["generation"] == 3, "the new file")
+    os.utime(server.projects / "renewed/restart.txt")
+    wait_for(lambda: server.view("renewed")["generation"] == 4, "the touched file")
 
 
 def test_a_deployment_by_exchanging_a_link_reloads_the_site(shared_server: Server) -> None:
