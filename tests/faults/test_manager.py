@@ -48,7 +48,7 @@ def ready_workers(server: Server, *names: str) -> dict[str, list[tuple[int, int,
 def test_running_workers_go_on_as_if_nothing_had_been(make_server: MakeServer, user: str) -> None:
     server = make_server(user=user)
     server.site("wsgi", PID, workers={"min": 2, "max": 2})
-    server.site("asgi", PID_ASGI)
+    server.site("asgi", PID_ASGI, workers={"max": 1})
     server.site("lazy", PID)
     server.site("files", static={"/": str(server.projects)})
     server.site("stopped", PID)

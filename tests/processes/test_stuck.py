@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from hostel.machine.health import GRACE
+from hostel.manager.health import is_stopped
 from tests.support.server import Answer, Server, make_folder, wait_for
 
 pytestmark = pytest.mark.slow
@@ -105,6 +106,7 @@ def run_deaf(server: Server) -> Outcome:
     assert server.get("deaf").body == b"fine"
     wait_for(lambda: server.view("deaf")["workers"][0]["busy"] == 0, "the request to be over")
     os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(pid), "the worker to be stopped: until then it may accept yet")
     return Outcome(pid, server.get("deaf", timeout=PATIENCE))
 
 
