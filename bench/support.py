@@ -48,7 +48,7 @@ def front_options(port: int, folder: Path) -> FrontOptions:
     return FrontOptions(
         listen=(f"127.0.0.1:{port}",), listen_tls=(), trusted_proxy=(), version=find_binary().version, has_http3=False,
         cache_dir=str(folder / "tmp"), cache_size=2**20, log_dir=str(folder / "log"), user="nobody" if is_root else "",
-        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, logs=16384, body=2**27,
+        group="nogroup" if is_root else "", processes=os.cpu_count() or 1, connections=4096, logs=12000, body=2**27,
         request=300,
     )  # fmt: skip
 

@@ -74,6 +74,8 @@ TEXT_TYPES = (
 )
 CARRIED_HEADERS = ("Content-Length", "Content-Type")  # these are CGI variables of their own (RFC 3875, section 4.1.18)
 
+OTHER_DESCRIPTORS = 2048  # of one of nginx's processes: files that are sent, bodies that lie on the disk
+
 
 @dataclass(frozen=True, slots=True)
 class FrontOptions:
@@ -142,7 +144,7 @@ def render(options: FrontOptions) -> str:
         "user": f"user {options.user} {options.group};" if options.user else "",
         "processes": str(options.processes),
         "connections": str(options.connections),
-        "descriptors": str(2 * options.connections),
+        "descriptors": str(options.connections + options.logs + OTHER_DESCRIPTORS),
         "logs": str(options.logs),
         "front_log": quote(f"{options.log_dir}/front.log"),
         "mime_types": read_text("mime.types"),

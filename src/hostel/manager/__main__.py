@@ -84,7 +84,7 @@ def front_options(options: ServerOptions, front_ids: tuple[int, int] | None, bin
         group=grp.getgrgid(front_ids[1]).gr_name if front_ids else "",
         processes=os.cpu_count() or 1,
         connections=min(MOST_CONNECTIONS, descriptors // 2),
-        logs=min(MOST_LOGS, descriptors // 4),
+        logs=min(MOST_LOGS, descriptors * 3 // 8),
         body=options.body,
         request=options.request,
         cache_dir=options.cache_dir,
