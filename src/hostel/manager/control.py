@@ -36,6 +36,7 @@ from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.state import State
 from hostel.manager.server import Server
+from hostel.manager.status import make_explanation, make_session, make_status
 
 PATH = "control.sock"
 READ_SECONDS = 10.0  # for a caller to say what it wants
@@ -85,9 +86,9 @@ async def reload(server: Server, arguments: OrderArguments) -> Answer:
         async for part in _order(server, arguments, e.ReloadOrdered(), wanted):
             yield part
     elif arguments.wait:
-        yield as_dict(server.status([]))
+        yield as_dict(make_status(server, []))
         async for name in server.roller.roll(names):
-            yield {"sites": as_dict(server.status([name]))["sites"]}
+            yield {"sites": as_dict(make_status(server, [name]))["sites"]}
     else:
         server.roller.begin(names)
         async for part in _views(server, names):
@@ -122,10 +123,10 @@ async def _order(server: Server, arguments: OrderArguments, event: e.Event, sett
 
 async def _views(server: Server, names: Sequence[str]) -> Answer:
     """The status of these sites, in parts."""
-    yield as_dict(server.status(names[:SITES]))
+    yield as_dict(make_status(server, names[:SITES]))
     for first in range(SITES, len(names), SITES):
         await asyncio.sleep(0)
-        yield {"sites": as_dict(server.status(names[first : first + SITES]))["sites"]}
+        yield {"sites": as_dict(make_status(server, names[first : first + SITES]))["sites"]}
 
 
 def check_names(server: Server, names: Sequence[str]) -> None:
@@ -153,17 +154,17 @@ async def logs(server: Server, arguments: LogsArguments) -> Answer:
 
 async def explain(server: Server, arguments: LogsArguments) -> Answer:
     check_names(server, [arguments.site])
-    yield as_dict(server.explain(arguments.site))
+    yield as_dict(make_explanation(server, arguments.site))
 
 
 async def session(server: Server, arguments: LogsArguments) -> Answer:
     check_names(server, [arguments.site])
-    yield as_dict(server.session(arguments.site))
+    yield as_dict(make_session(server, arguments.site))
 
 
 async def add(server: Server, arguments: AddArguments) -> Answer:
     server.add(arguments.name, arguments.text, is_replacing=arguments.replace)
-    yield as_dict(server.status([arguments.name]))
+    yield as_dict(make_status(server, [arguments.name]))
 
 
 async def remove(server: Server, arguments: RemoveArguments) -> Answer:

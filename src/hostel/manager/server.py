@@ -1,4 +1,4 @@
-"""The server as a whole: sources, plan, runner, front, watching; what the control socket's calls work on."""
+"""The server as a whole: sources, plan, runner, front, watching; what the control socket's calls work on. ``status`` shows it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,18 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import hostel
-from hostel.api.views import (
-    FORMAT,
-    ExplainView,
-    GuardView,
-    ProblemView,
-    ServerView,
-    SessionView,
-    SiteView,
-    StatusView,
-    WorkerView,
-    make_urls,
-    view_of_problem,
-)  # fmt: skip
 from hostel.errors import HostError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.budget import Need, need_of
 from hostel.machine.events import Phase
-from hostel.machine.journey import Failure
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
-from hostel.manager import order as orders
 from hostel.manager.certificates import Certificates
+from hostel.manager.code import CodeWatch
 from hostel.manager.front import NAME as FRONT
 from hostel.manager.front import Front
 from hostel.manager.janitor import NAME as JANITOR
@@ -44,23 +29,17 @@ from hostel.manager.roll import Roller
 from hostel.manager.runner import Runner
 from hostel.manager.touch import was_touched_since
 from hostel.manager.upgrade import CODE, try_new_code
-from hostel.manager.watch import LEFT_BEHIND, Watcher, is_program, is_template
-from hostel.options.check import identity_of, packages_of
+from hostel.manager.watch import Watcher
 from hostel.options.fields import parse_site_name
 from hostel.options.server import ServerOptions
-from hostel.options.site import Problem, Site, read_site
+from hostel.options.site import Problem, read_site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.identity import own_identity
-from hostel.sandbox.site import guards_of, sandbox_of
-from hostel.sandbox.words import in_words
 from hostel.source.base import Source
 from hostel.wire import Exited, Spawned, SpawnFailed, Upgrade
 
 STOP_SECONDS = 2.0  # for the workers to leave, of the 3 seconds in which all has to be over
-RETRY_SECONDS = 0.5  # a failed site is not tried more often than this because of changes
-RENEW_SECONDS = 0.0002  # for each failed site, between two times when what is watched is worked out anew
 POLL_SECONDS = 0.01  # between looks at a site that somebody waits for
-SOURCES = 200  # of one failure whose folders are watched
 
 
 class Server:
@@ -82,15 +61,12 @@ class Server:
         self.started = time.time()
         own = own_identity()
         self.user = own.name if own else "root"
-        self.runner = Runner(options, link, front_ids, self._renew_watches)
+        self.runner = Runner(options, link, front_ids, lambda: self.code.renew())
         self.files = Watcher(self.files_changed, is_exact=True)
-        self.code = Watcher(self._code_changed)
+        self.code = CodeWatch(self.runner, follows_all=options.reload)
         self.last_good = LastGood(os.path.join(options.state_dir, "last-good"))
         self.roller = Roller(self._reload, options.starts)
         self._readings: list[Mapping[str, SiteFile]] = []
-        self._failed: dict[str, dict[str, Failure]] = {}  # folder -> what a change in it may mend, by site
-        self._renewal: asyncio.TimerHandle | None = None
-        self._renewed_at = 0.0
         self.ended = asyncio.Event()
         self.is_replaced = False
         self._upgrading: asyncio.Task[None] | None = None
@@ -101,7 +77,7 @@ class Server:
         """The plan from all sources, read anew. From now on their folders are watched; what changes is reported later."""
         self.files.watch(self.folders)
         if self.options.reload:
-            self._renew_watches()
+            self.code.renew()
         self._readings = [source.read() for source in self.sources]
         return self._make_plan(replace(self.runner.plan, sites=self.last_good.sites()))
 
@@ -137,7 +113,7 @@ class Server:
         self.clean_cache(plan)
         self.report(plan, before)
         if self.options.reload:
-            self._renew_watches()
+            self.code.renew()
 
     def report(self, plan: Plan, before: Mapping[str, tuple[Problem, ...]]) -> None:
         """Say what is wrong with site files, once."""
@@ -224,60 +200,6 @@ class Server:
             return managed.machine.site.file
         problems = self.runner.plan.problems.get(name)
         return problems[0].file if problems else ""
-
-    # --- watching ---------------------------------------------------------------------------------------------------
-
-    def _renew_watches(self) -> None:
-        """What is to be watched has changed. When many sites fail, their changes are taken together."""
-        if self._renewal is None:
-            loop = asyncio.get_running_loop()
-            pause = len(self.runner.watched) * RENEW_SECONDS
-            self._renewal = loop.call_at(max(loop.time(), self._renewed_at + pause), self._renew)
-
-    def _renew(self) -> None:
-        self._renewal = None
-        if self.runner.is_ending:
-            return
-        self._renewed_at = asyncio.get_running_loop().time()
-        self._failed = {}
-        for name, failure in self.runner.watched.items():
-            for place in places_to_mend(self.runner.sites[name].machine.site, failure):
-                self._failed.setdefault(place, {})[name] = failure
-        sites = self.runner.sites.values() if self.options.reload else ()
-        touched = self.runner.reload_files
-        self.code.watch({*self._failed, *touched.folders}, {managed.machine.site.directory for managed in sites})
-        self._reload_touched(touched.folders)  # what came before the watching began
-
-    def _reload_touched(self, paths: Iterable[str]) -> None:
-        for name in self.runner.reload_files.take(paths):
-            self.runner.log(self.runner.sites[name], "a file of reload_on has changed")
-            self.runner.dispatch(name, e.ReloadOrdered())
-
-    def _code_changed(self, paths: set[str]) -> None:
-        if self.runner.is_ending:
-            return
-        self._reload_touched(paths)
-        mended: dict[str, Failure] = {}
-        for path in paths:
-            mended |= self._failed.get(path, {})
-            if failed := self._failed.get(os.path.dirname(path)):
-                is_folder = os.path.basename(path) not in LEFT_BEHIND and os.path.isdir(path)
-                mended |= failed if is_folder or is_program(path) or path.endswith(".json") else {}
-        if self.options.reload:
-            for name, managed in list(self.runner.sites.items()):
-                if any(is_code(path, managed.machine.site) for path in paths):
-                    if failure := self.runner.watched.get(name):
-                        mended[name] = failure
-                    else:
-                        self.runner.dispatch(name, e.ReloadOrdered())
-        for name, failure in mended.items():
-            if self.runner.watched.get(name) is failure:
-                pause = min(RETRY_SECONDS, max(0.0, self.runner.sites[name].since + RETRY_SECONDS - time.time()))
-                asyncio.get_running_loop().call_later(pause, self._retry, name, failure)
-
-    def _retry(self, name: str, failure: Failure) -> None:
-        if self.runner.watched.get(name) is failure:
-            self.runner.dispatch(name, e.ReloadOrdered())
 
     # --- supervisor, front, end -------------------------------------------------------------------------------------
 
@@ -366,179 +288,6 @@ class Server:
             if machine.state in states and not is_moving(machine):
                 return
             await asyncio.sleep(POLL_SECONDS)
-
-    # --- views ------------------------------------------------------------------------------------------------------
-
-    def status(self, names: Sequence[str] | None = None) -> StatusView:
-        """What the server and its sites are doing."""
-        runner = self.runner
-        wanted = sorted({*runner.sites, *runner.plan.problems}) if names is None else names
-        return StatusView(
-            format=FORMAT,
-            server=ServerView(
-                version=hostel.__version__,
-                user=self.user,
-                default_user=self.options.default_user if os.geteuid() == 0 else self.user,
-                supervisor=os.getppid(),
-                manager=os.getpid(),
-                front=self.front.pid if self.front else 0,
-                front_version=str(self.front.binary) if self.front else "",
-                zygotes=runner.workers.zygotes.views(),
-                listen=self.options.listen,
-                listen_tls=self.options.listen_tls,
-                run_dir=self.options.run_dir,
-                state_dir=self.options.state_dir,
-                log_dir=self.options.log_dir,
-                site_folders=self.folders,
-                reload=self.options.reload,
-                started=self.started,
-                budget=runner.workers.purse.view(runner.plan.minimum),
-                starting=len(runner.workers.starting),
-                queued_starts=len(runner.workers.starts),
-                queued_reloads=self.roller.left,
-            ),
-            sites=[self._site_view(name) for name in wanted if name],
-            problems=[view_of_problem(problem) for problem in self._file_problems("")],
-        )
-
-    def _file_problems(self, name: str) -> tuple[Problem, ...]:
-        """What is wrong with a site's file, or with what that names; of none for the empty name."""
-        told = self.certificates.problems.get(name, ()) if self.certificates is not None else ()
-        site = self.runner.plan.sites.get(name)
-        if site is not None and site.tls.redirect and not self.options.takes_https:
-            reason = "nobody is led to HTTPS, because this server does not take it"
-            told = (Problem(name, site.file, "tls.redirect", reason, "start it with --listen-tls", is_fatal=False),)
-        return (*self.runner.plan.problems.get(name, ()), *told)
-
-    @property
-    def _covered(self) -> Collection[str]:
-        return self.certificates.tree.names if self.certificates is not None else ()
-
-    def explain(self, name: str) -> ExplainView:
-        """What the processes of a site become. Raises ``SiteError`` when that cannot be said."""
-        managed = self.runner.sites.get(name)
-        if managed is None or managed.machine.site.app is None:
-            raise SiteError(
-                f"cannot explain {name}: it has no processes", "a site of files alone is served by the front"
-            )
-        site = managed.machine.site
-        sandbox = sandbox_of(site, identity_of(site, self.options), self.options)
-        return ExplainView(
-            name,
-            [GuardView(guard.name, guard.is_on, guard.text) for guard in sandbox.guards],
-            *[[in_words(step) for step in part] for part in (sandbox.room, sandbox.zygote, sandbox.worker)],
-        )
-
-    def session(self, name: str) -> SessionView:
-        """How a command is run as a site's worker would be. Raises ``SiteError`` when it cannot be."""
-        managed = self.runner.sites.get(name)
-        if managed is None or managed.machine.site.app is None:
-            raise SiteError(f"cannot run a command as {name}: it has no processes", "its file has no app")
-        site = managed.machine.site
-        identity = identity_of(site, self.options)
-        state = orders.prepare(site, identity, self.options)
-        managed.prepare_log()
-        sandbox = sandbox_of(site, identity, self.options, for_command=True)
-        worker = [step for step in sandbox.worker if step[0] != "enter_group"]
-        return SessionView(
-            name, orders.make_environment(site, state, identity), sandbox.room, worker, sandbox.has("processes"),
-            site.limits.memory, site.limits.cpu, site.limits.processes,
-        )  # fmt: skip
-
-    def _guards(self, site: Site) -> list[str]:
-        """The names of the guards that are on."""
-        if site.app is None:
-            return []
-        try:
-            guards = guards_of(site, identity_of(site, self.options), self.options)
-        except SiteError:
-            return []  # it cannot start, and says why
-        return [guard.name for guard in guards if guard.is_on]
-
-    def _site_view(self, name: str) -> SiteView:
-        problems = [view_of_problem(problem) for problem in self._file_problems(name)]
-        managed = self.runner.sites.get(name)
-        if managed is None:
-            file = problems[0].file if problems else ""
-            return SiteView(
-                name, "invalid", 0.0, 0.0, 0, "", (), (), {}, file, "", "", "", (), (), 0, 0, 0, "", 0.0, (), problems
-            )
-        machine, site = managed.machine, managed.machine.site
-        workers = []
-        for number, worker in sorted(managed.workers.items()):
-            reading = worker.reading()
-            workers.append(
-                WorkerView(number, worker.generation, worker.pid, worker.phase, reading.busy, reading.served,
-                           worker.memory, round(worker.ready_after, 4))
-            )  # fmt: skip
-        if machine.failure is not None:
-            failure = machine.failure.as_dict()
-            failure.pop("generation")
-            problems.append(ProblemView(kind="worker", site=name, **failure))
-        return SiteView(
-            name=name,
-            state=machine.state.value,
-            since=managed.since,
-            resumes=managed.resumes,
-            generation=machine.serving or machine.generation,
-            interface="static"
-            if site.app is None
-            else ("asgi" if machine.is_asgi else "wsgi")
-            if machine.generation
-            else "",
-            domains=site.domains,
-            urls=make_urls(
-                site.domains,
-                self.options.listen,
-                self.options.listen_tls,
-                self._covered,
-                is_redirected=site.tls.redirect,
-            ),
-            mounts=dict(site.paths),
-            file=site.file,
-            directory=site.directory,
-            user=site.user or (self.options.default_user if os.geteuid() == 0 else self.user),
-            log_dir=managed.log.folder,
-            guards=self._guards(site),
-            workers=workers,
-            wanted=machine.pool.wanted if machine.serving else 0,
-            waiting=managed.waiting,
-            served=managed.served_before + sum(worker.served for worker in workers),
-            replaced=machine.replaced,
-            replaced_at=managed.replaced_at,
-            deaths=self.runner.workers.deaths.of(name),
-            problems=problems,
-        )
-
-
-def places_to_mend(site: Site, failure: Failure) -> set[str]:
-    """The folders, without what is below them, where a change may mend a site that does not start."""
-    places = {site.directory, *packages_of(site.environment or sys.prefix)}
-    if site.environment:
-        places |= {site.environment, os.path.join(site.environment, "bin")}
-    *packages, _ = (site.app or ":").partition(":")[0].split(".")
-    places |= {os.path.join(site.directory, *packages[:depth]) for depth in range(len(packages) + 1)}
-    # The sources are named by the worker, and it is not to learn by its restarts what others do.
-    top = os.path.join(os.path.realpath(site.directory), "")
-    for folder in {os.path.dirname(source) for source in failure.sources[:SOURCES]}:
-        if os.path.join(os.path.realpath(folder), "").startswith(top):
-            places.add(folder)
-    return places
-
-
-def is_code(path: str, site: Site) -> bool:
-    """Whether a file is of a site's program or templates: a running worker may have read it, and will not again."""
-    if not is_part(path, site.directory):
-        return False
-    if is_program(path):
-        return True
-    return site.app is not None and is_template(path, site.directory, [place for _, place in site.static])
-
-
-def is_part(path: str, directory: str) -> bool:
-    """Whether a file is in a directory, and not in a folder that programs leave behind there."""
-    inside = os.path.join(directory, "")
-    return path.startswith(inside) and LEFT_BEHIND.isdisjoint(path[len(inside) :].split("/"))
 
 
 def is_starting(machine: SiteMachine) -> bool:
