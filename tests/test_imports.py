@@ -19,6 +19,7 @@ VALUES = (
     "hostel.errors",
     "hostel.options.guard",
     "hostel.options.site",
+    "hostel.options.tables",
     "hostel.options.fields",
     "hostel.options.declaration",
 )
@@ -43,6 +44,7 @@ PURE = {
     "hostel.front.values": ("hostel.front.store", *VALUES),
     "hostel.front.pages": (),
     "hostel.options.site": VALUES,
+    "hostel.options.tables": VALUES,
     "hostel.options.fields": VALUES,
     "hostel.options.declaration": VALUES,
     "hostel.options.server": VALUES,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hostel.machine.pool import Load, Pool
-from hostel.options.site import WorkerOptions
+from hostel.options.tables import WorkerOptions
 from tests.machine.shapes import STEP
 
 LOOK_STEPS = 10  # the manager looks every tenth of a second

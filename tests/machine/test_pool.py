@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostel.machine.pool import Load, Pool
-from hostel.options.site import WorkerOptions
+from hostel.options.tables import WorkerOptions
 from tests.machine.pool_play import play
 from tests.machine.shapes import STEP, after, burst, sawtooth, silence, steady, trickle
 

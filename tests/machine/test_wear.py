@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostel.machine.wear import LEAST_AGE, Wear, reason_to_replace
-from hostel.options.site import LimitOptions
+from hostel.options.tables import LimitOptions
 
 FRESH = Wear(served=0, age=0.0, memory=0)
 MB = 2**20

@@ -18,19 +18,15 @@ from hostel.options.site import (
     FILE_BYTES,
     KEY_PARTS,
     PROBLEMS,
-    CacheOptions,
-    LimitOptions,
     Problem,
     Site,
     SiteOptions,
-    StaticCacheOptions,
-    TlsOptions,
-    WorkerOptions,
     descriptions,
     json_schema,
     make_site,
     read_site,
-)  # fmt: skip
+)
+from hostel.options.tables import CacheOptions, LimitOptions, StaticCacheOptions, TlsOptions, WorkerOptions  # fmt: skip
 
 FILE = "/srv/sites/blog.toml"
 APP = 'app = "mysite.wsgi:application"\n'

@@ -11,7 +11,8 @@ from hostel.machine.journey import Failure
 from hostel.machine.pool import Load
 from hostel.machine.site import SiteMachine
 from hostel.machine.state import State
-from hostel.options.site import LimitOptions, Site, StaticCacheOptions, WorkerOptions
+from hostel.options.site import Site
+from hostel.options.tables import LimitOptions, StaticCacheOptions, WorkerOptions
 
 APP = "blog:application"
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import get_args
 
 from hostel.front.store import read
-from hostel.options.site import Connections, Rate, Site
+from hostel.options.site import Site
+from hostel.options.tables import Connections, Rate
 
 BURST_SECONDS = 5  # a client may send so many seconds' worth of requests at once
 LENGTH_DIGITS = 16  # of a size in bytes

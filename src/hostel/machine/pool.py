@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hostel.options.site import WorkerOptions
+from hostel.options.tables import WorkerOptions
 
 QUEUE_SECONDS = 0.5  # within which the queue is to be worked off
 SHORTEST_WINDOW = 1.0  # seconds, for sites that may not idle at all

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hostel.options.site import LimitOptions
+from hostel.options.tables import LimitOptions
 
 SPREAD = 0.1
 GOLDEN = 0.6180339887498949  # its multiples without their whole parts lie evenly, however many there are

@@ -18,7 +18,7 @@ from hostel.machine.health import DEAF, Step
 from hostel.manager.site import ManagedSite
 from hostel.manager.worker import ManagedWorker, describe, view_of_request
 from hostel.manager.workers import Workers
-from hostel.options.site import LimitOptions
+from hostel.options.tables import LimitOptions
 from hostel.wire import Beat
 from hostel.worker.scoreboard import BEAT, OVERDUE, Reading, Request
 from hostel.worker.stuck import INTERRUPT, STACKS
