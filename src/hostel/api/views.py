@@ -149,6 +149,8 @@ class ServerView:
     version: Annotated[str, "Hostel's version"]
     user: Annotated[str, "the system user who started it; as root, each site runs as a user of its own choice"]
     default_user: Annotated[str, "the user of sites that name none"]
+    users: Annotated[str, '"auto": sites that name no user have one each; "shared": they have default_user']
+    user_range: Annotated[str, "the numbers of such users, FIRST-LAST"]
     supervisor: Annotated[int, "process id of the supervisor; a signal to it ends the server"]
     manager: Annotated[int, "process id of the manager"]
     front: Annotated[int, "process id of the front's nginx; 0 while it is being started"]

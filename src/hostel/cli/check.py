@@ -29,6 +29,7 @@ from hostel.options.server import ServerOptions, make_server_options
 from hostel.options.site import Problem, Site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.site import guards_of
+from hostel.source.base import with_own_user
 from hostel.source.folder import FolderSource
 
 
@@ -49,10 +50,11 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
 
     Nothing is started. PATH is a site file, a folder of site files, or a project. Exits with 1 when there is a problem.
     """
-    default_user, workers = ServerOptions().default_user, budget_of(ServerOptions())[0]
+    table: dict[str, str] = {"default_user": ServerOptions().default_user}
+    workers = budget_of(ServerOptions())[0]
     if not paths:
-        paths, default_user, workers = find_paths(run_dir)
-    options = make_server_options({"default_user": stand_in(default_user)})
+        paths, table, workers = find_paths(run_dir)
+    options = make_server_options({**table, "default_user": stand_in(table["default_user"])})
     found: dict[str, SiteFile] = {}
     seen: set[str] = set()
     for path in paths:
@@ -60,6 +62,8 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
             if file.file not in seen:
                 seen.add(file.file)
                 found[file.name if file.name not in found else file.file] = file
+    if options.users == "auto":
+        found = {name: with_own_user(file) for name, file in found.items()}
     plan = make_plan({**neighbours(found.values()), **found}, Plan())
     problems = [problem for name in sorted(found.keys() & plan.problems) for problem in plan.problems[name]]
     for name in found.keys() & plan.sites:
@@ -116,8 +120,11 @@ def stand_in(user: str) -> str:
         return "nobody"
 
 
-def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str, int]:
-    """What the running server serves, as whom, and with how many workers at most. Raises ``NotRunning``."""
+def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], dict[str, str], int]:
+    """What the running server serves, those of its options that say as whom, and how many workers it has at most.
+
+    Raises ``NotRunning``.
+    """
     try:
         answer = connect(run_dir).call("status")
     except NotRunning as error:
@@ -127,4 +134,5 @@ def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], str, int]:
     projects = [
         site["file"] for site in answer["sites"] if not site["file"].startswith(tuple(f"{f}/" for f in folders))
     ]
-    return (*folders, *projects), server["default_user"], server["budget"]["workers"]
+    table = {name: str(server[name]) for name in ("default_user", "users", "user_range", "state_dir")}
+    return (*folders, *projects), table, server["budget"]["workers"]

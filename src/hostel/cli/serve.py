@@ -25,6 +25,7 @@ from hostel.options.declaration import Option, read_options
 from hostel.options.detect import Detected
 from hostel.options.server import ServerOptions, make_server_options, to_json
 from hostel.options.site import Site
+from hostel.sandbox.users import who_uses
 from hostel.source.folder import SUFFIX
 from hostel.source.project import site_name
 
@@ -41,6 +42,8 @@ METAVARS = {
     "nginx": "BINARY",
     "guard": "LEVEL",
     "hide": "DIR",
+    "user_range": "FIRST-LAST",
+    "users": "WHOSE",
     "time": "TIME",
     "size": "SIZE",
     "number": "N",
@@ -103,6 +106,7 @@ def serve(paths: tuple[str, ...], variables: tuple[str, ...], **given: Any) -> N
     options = make_server_options({key: value_of(value) for key, value in given.items() if value not in (None, ())})
     sources, projects = make_sources(paths or (".",), pairs(variables, "--env"))
     find_binary(options.nginx)
+    check_user_range(options)
     prepare_users(options)
     prepare_run_dir(options.run_dir)
     for site, found in projects:
@@ -156,6 +160,26 @@ def make_sources(
             "cannot use --env: it is for a project, and none is served", "write [env] in the site files instead"
         )
     return sources, projects
+
+
+def check_user_range(options: ServerOptions) -> None:
+    """See that the numbers of the sites' own users are nobody's. Raises ``UsageError``."""
+    if options.users != "auto":
+        return
+    if os.geteuid() != 0:
+        raise UsageError(
+            "cannot give sites users of their own: that needs root", "leave out --users, or start Hostel as root"
+        )
+    if options.uid_range[0] < options.least_uid:
+        raise UsageError(
+            f"cannot give sites the users {options.user_range}: --least-uid says that they begin at {options.least_uid}",
+            "choose another --user-range",
+        )
+    if taken := who_uses(options.uid_range):
+        raise UsageError(
+            f"cannot give sites the users {options.user_range}: {taken}",
+            "choose numbers that are free with --user-range",
+        )
 
 
 def prepare_users(options: ServerOptions) -> None:

@@ -46,14 +46,16 @@ MOST_CONNECTIONS = 32768  # of one of the front's processes, with clients and wi
 MOST_LOGS = 16384  # that it keeps open
 
 
-def make_sources(text: str) -> list[Source]:
+def make_sources(text: str, options: ServerOptions) -> list[Source]:
     """The sources from their JSON: ``[{"folder": path} | {"project": path, "name": ..., "options": ..., "domains": ...}]``."""
     sources: list[Source] = []
+    has_own_users = options.users == "auto"
     for table in json.loads(text):
         if "folder" in table:
-            sources.append(FolderSource(table["folder"]))
+            sources.append(FolderSource(table["folder"], has_own_users=has_own_users))
         else:
-            sources.append(ProjectSource(table["project"], table["options"], table["domains"], table["name"]))
+            what = table["project"], table["options"], table["domains"], table["name"]
+            sources.append(ProjectSource(*what, has_own_users=has_own_users))
     return sources
 
 
@@ -212,7 +214,7 @@ def main() -> int:
             )
         options = server_options.from_json(options_text)
         os.chdir(options.run_dir)
-        sources = make_sources(sources_text)
+        sources = make_sources(sources_text, options)
         with contextlib.suppress(asyncio.CancelledError):
             if channel == TRIAL:
                 asyncio.run(try_to_serve(options, sources))

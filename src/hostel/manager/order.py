@@ -28,7 +28,7 @@ def state_directory(site: Site, options: ServerOptions, identity: Identity) -> s
         if os.lstat(path).st_uid != identity.uid:
             raise SiteError(
                 f"its state folder {path} belongs to another user than {identity.name}",
-                f"if what is in it is the site's: chown -R {identity.name} {path}; if not, move it away",
+                f"if what is in it is the site's: chown -R {identity.uid}:{identity.gid} {path}; if not, move it away",
             ) from None
     else:
         if os.geteuid() == 0:

@@ -32,9 +32,10 @@ from hostel.manager.upgrade import CODE, try_new_code
 from hostel.manager.watch import Watcher
 from hostel.options.fields import parse_site_name
 from hostel.options.server import ServerOptions
-from hostel.options.site import Problem, read_site
+from hostel.options.site import OWN_USER, Problem, read_site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.identity import own_identity
+from hostel.sandbox.users import give_uids
 from hostel.source.base import Source
 from hostel.wire import Exited, Spawned, SpawnFailed, Upgrade
 
@@ -95,7 +96,18 @@ class Server:
         plan = make_plan(files, current)
         broken = [name for name, file in files.items() if file.site is None and name in plan.sites]
         self.last_good.keep({name: plan.sites[name] for name in broken})
+        self._give_users(plan)
         return plan
+
+    def _give_users(self, plan: Plan) -> None:
+        """Have the sites that are to have a user to themselves given one. Who gets none cannot start, and says why."""
+        names = [name for name, site in plan.sites.items() if site.user == f"{OWN_USER}{name}"]
+        try:
+            give_uids(self.options.state_dir, names, self.options.uid_range)
+        except (SiteError, OSError) as error:
+            hint = getattr(error, "hint", "")
+            print(f"hostel: cannot give sites users of their own: {error}", *([f"hint: {hint}"] if hint else []), sep="\n",
+                  file=sys.stderr, flush=True)  # fmt: skip
 
     def files_changed(self, paths: set[str]) -> None:
         """Site files may have changed."""

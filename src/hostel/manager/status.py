@@ -23,7 +23,7 @@ from hostel.api.views import (
 from hostel.errors import SiteError
 from hostel.manager import order as orders
 from hostel.options.check import identity_of
-from hostel.options.site import Problem, Site
+from hostel.options.site import OWN_USER, Problem, Site
 from hostel.sandbox.site import guards_of, sandbox_of
 from hostel.sandbox.words import in_words
 
@@ -41,6 +41,8 @@ def make_status(server: Server, names: Sequence[str] | None = None) -> StatusVie
             version=hostel.__version__,
             user=server.user,
             default_user=server.options.default_user if os.geteuid() == 0 else server.user,
+            users=server.options.users,
+            user_range=server.options.user_range,
             supervisor=os.getppid(),
             manager=os.getpid(),
             front=server.front.pid if server.front else 0,
@@ -105,6 +107,13 @@ def make_session(server: Server, name: str) -> SessionView:
     )  # fmt: skip
 
 
+def user_of(site: Site, server: Server) -> str:
+    """The name of the user that a site runs as; one that it has to itself is named after it."""
+    if site.user is not None and site.user.startswith(OWN_USER):
+        return f"site-{site.name}"
+    return site.user or (server.options.default_user if os.geteuid() == 0 else server.user)
+
+
 def _guards(server: Server, site: Site) -> list[str]:
     """The names of the guards that are on."""
     if site.app is None:
@@ -158,7 +167,7 @@ def _site_view(server: Server, name: str) -> SiteView:
         mounts=dict(site.paths),
         file=site.file,
         directory=site.directory,
-        user=site.user or (server.options.default_user if os.geteuid() == 0 else server.user),
+        user=user_of(site, server),
         log_dir=managed.log.folder,
         guards=_guards(server, site),
         workers=workers,

@@ -11,14 +11,17 @@ import sys
 
 from hostel.errors import SiteError
 from hostel.options.server import ServerOptions
-from hostel.options.site import Problem, Site
+from hostel.options.site import OWN_USER, Problem, Site
 from hostel.sandbox import identity as identities
 from hostel.sandbox.identity import Identity
+from hostel.sandbox.users import find_uid, used_up
 
 
 def identity_of(site: Site, options: ServerOptions) -> Identity:
     """Whom the site's workers become. Raises ``SiteError``."""
     own = identities.own_identity()
+    if site.user is not None and site.user.startswith(OWN_USER):
+        return _own_user(site.user.removeprefix(OWN_USER), options)
     if own is None:
         return identities.find_identity(site.user or options.default_user, options.least_uid)
     if site.user not in (None, own.name):
@@ -27,6 +30,14 @@ def identity_of(site: Site, options: ServerOptions) -> Identity:
             "start Hostel as root, or remove user from the site file",
         )
     return own
+
+
+def _own_user(name: str, options: ServerOptions) -> Identity:
+    """The user that a site has to itself. HOME is the folder that it may write to."""
+    uid = find_uid(options.state_dir, name)
+    if uid is None:
+        raise SiteError(*used_up(options.uid_range))
+    return Identity(uid, uid, (uid,), f"site-{name}", os.path.join(options.state_dir, "sites", name))
 
 
 def find_obstacles(site: Site, identity: Identity) -> list[Problem]:

@@ -23,6 +23,7 @@ YEAR = 366 * 86400
 PATH_BYTES = 4095  # PATH_MAX, with the NUL at its end
 PART_BYTES = 255  # NAME_MAX
 ERROR_STATUSES = ("404", "413", "429", "500", "502", "503", "504")
+LEAST_UID, MOST_UID = 1000, 2**32 - 2  # of users that are made for sites
 MOUNT_PARTS = 4  # of a path that a site is mounted at; the front tries the longest first
 
 SHOWN_CHARACTERS = 80
@@ -239,6 +240,19 @@ def parse_user(value: Any) -> str:
     return value
 
 
+def parse_uid_range(value: Any) -> str:
+    """Numbers of system users, as ``FIRST-LAST``; both belong to it."""
+    match = re.fullmatch(r"\s*([0-9]{1,10})\s*-\s*([0-9]{1,10})\s*", str(value))
+    if match is None:
+        raise ValueError(f"write FIRST-LAST, as in 1900000000-1900099999, not {show(value)}")
+    first, last = int(match[1]), int(match[2])
+    if not LEAST_UID <= first <= last <= MOST_UID:
+        raise ValueError(f"the numbers of users lie between {LEAST_UID} and {MOST_UID}, the smaller one first")
+    if first <= 65535 and last >= 65534:
+        raise ValueError("65534 is nobody, and 65535 nobody's number: choose a range without them")
+    return f"{first}-{last}"
+
+
 def parse_variable(value: Any) -> str:
     """The value of an environment variable."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -309,6 +323,7 @@ MountPath = Annotated[str, BeforeValidator(parse_mount_path)]
 SiteName = Annotated[str, BeforeValidator(parse_site_name)]
 Application = Annotated[str, BeforeValidator(parse_application)]
 PathText = Annotated[str, BeforeValidator(parse_path)]
+UidRange = Annotated[str, BeforeValidator(parse_uid_range)]
 UserName = Annotated[str, BeforeValidator(parse_user)]
 Variable = Annotated[str, BeforeValidator(parse_variable), WithJsonSchema({"type": ["string", "number"]})]
 VariableName = Annotated[str, BeforeValidator(parse_variable_name)]

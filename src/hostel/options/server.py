@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from hostel.errors import UsageError
-from hostel.options.fields import Duration, Listen, Network, PathText, Size, UserName, reason_of, show
+from hostel.options.fields import Duration, Listen, Network, PathText, Size, UidRange, UserName, reason_of, show
 
 
 def _refuse_dollar(path: str) -> str:
@@ -116,6 +116,22 @@ class ServerOptions:
             description="Started by root: the user of the front's workers; made when missing.", examples=["www-data"]
         ),
     ] = "hostel-front"
+    users: Annotated[
+        Literal["shared", "auto"],
+        Field(
+            description="Started by root: auto gives each site that names no user one of its own, out of --user-range, which no "
+            "other site ever gets; shared is default_user for all of them.",
+            examples=["auto"],
+        ),
+    ] = "shared"
+    user_range: Annotated[
+        UidRange,
+        Field(
+            description="With --users auto: the numbers of users and groups that are Hostel's to give, FIRST-LAST. They need no "
+            "entry in the system's list of users, and may have none; a second server needs a range of its own.",
+            examples=["70000-99999"],
+        ),
+    ] = "1900000000-1900099999"
     least_uid: Annotated[
         int,
         Field(
@@ -208,6 +224,12 @@ class ServerOptions:
     def takes_https(self) -> bool:
         """Whether a visitor can come by HTTPS, to this server or to a proxy in front of it."""
         return bool(self.listen_tls or self.trusted_proxy)
+
+    @property
+    def uid_range(self) -> tuple[int, int]:
+        """The first and the last number of ``user_range``."""
+        first, _, last = self.user_range.partition("-")
+        return int(first), int(last)
 
     @property
     def guard_level(self) -> str:

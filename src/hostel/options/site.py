@@ -43,6 +43,7 @@ KEY_PARTS = 16  # tomli takes time and memory by the square of a key's parts
 ENV_BYTES = 64 * 1024  # it has to fit into one message to a zygote, with room for the rest
 PROBLEMS = 50  # of one file that are worth reporting one by one
 MOST_MOUNTS = 100  # in one site, counted with what is mounted in what it mounts
+OWN_USER = "#"  # begins, before the site's name, the user of a site that has one to itself; no name of a user begins so
 FILE_PARTS = 6  # of a path in URLs that is mapped to files; the front tries the longest first
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -192,6 +193,10 @@ class Site:
     mounted_by: tuple[str, ...] = ()
     tls: TlsOptions = NO_TLS
     paths: tuple[tuple[str, str], ...] = ()  # as mount, what is really mounted: the plan finds it out
+
+    def with_own_user(self) -> Site:
+        """The same with a user that no other site has, if it names none and needs one."""
+        return self if self.app is None or self.user is not None else replace(self, user=f"{OWN_USER}{self.name}")
 
     @property
     def for_workers(self) -> tuple[Any, ...]:

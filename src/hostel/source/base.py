@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from hostel.plan import SiteFile
+
+
+def with_own_user(file: SiteFile) -> SiteFile:
+    """A site file whose site has a user to itself, if it names none."""
+    return file if file.site is None else replace(file, site=file.site.with_own_user())
 
 
 class Source(Protocol):

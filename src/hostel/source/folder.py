@@ -15,14 +15,19 @@ from hostel.errors import SiteError
 from hostel.options.fields import plain
 from hostel.options.site import FILE_BYTES, Problem, read_site
 from hostel.plan import SiteFile
+from hostel.source.base import with_own_user
 
 SUFFIX = ".toml"
 
 
 class FolderSource:
-    """The site files of one folder. Files that are unchanged since the last look are not read again."""
+    """The site files of one folder. Files that are unchanged since the last look are not read again.
 
-    def __init__(self, folder: str) -> None:
+    ``has_own_users``: a site that names no user gets one to itself.
+    """
+
+    def __init__(self, folder: str, *, has_own_users: bool = False) -> None:
+        self._adapt = with_own_user if has_own_users else lambda file: file
         self.folder = os.path.abspath(folder)
         self._seen: dict[str, tuple[tuple[int, ...], SiteFile]] = {}  # file name -> (signature, what it said)
         self._files: Mapping[str, SiteFile] = {}
@@ -79,7 +84,7 @@ class FolderSource:
         if file_name in self._seen and self._seen[file_name][0] == signature:
             return
         try:
-            self._seen[file_name] = (signature, read_site_file(path))
+            self._seen[file_name] = (signature, self._adapt(read_site_file(path)))
             self._is_changed = True
         except FileNotFoundError:
             self._forget(file_name)

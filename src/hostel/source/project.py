@@ -9,16 +9,21 @@ from typing import Any
 
 from hostel.options.site import make_site
 from hostel.plan import SiteFile
+from hostel.source.base import with_own_user
 
 
 class ProjectSource:
     """A single site made of a table of options, as ``options.detect`` finds it; named like its path, if not told."""
 
-    def __init__(self, path: str, options: Mapping[str, Any], domains: Iterable[str], name: str = "") -> None:
+    def __init__(
+        self, path: str, options: Mapping[str, Any], domains: Iterable[str], name: str = "", *,
+        has_own_users: bool = False,
+    ) -> None:  # fmt: skip
         self.path = os.path.abspath(path)
         name = name or site_name(self.path)
         site, problems = make_site(name, self.path, os.path.dirname(self.path), {**options, "domains": list(domains)})
-        self._files = {name: SiteFile(name, self.path, site, tuple(problems))}
+        file = SiteFile(name, self.path, site, tuple(problems))
+        self._files = {name: with_own_user(file) if has_own_users else file}
 
     @property
     def folders(self) -> tuple[str, ...]:
