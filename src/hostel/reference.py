@@ -47,6 +47,7 @@ PRINTED = {
     "hostel logs --json": views.LogsView,
     "hostel cache purge --json": views.PurgedView,
     "hostel explain --json": views.ExplainView,
+    "hostel explain --start --json": views.StartView,
     "hostel check --json": views.CheckView,
 }
 

@@ -150,7 +150,7 @@ class StartWorker(NamedTuple):
 
     ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for the
     worker that answers a closed site's queue, the front's place for that, with the answer itself in ``page``. ``body`` is the
-    most bytes of a request's body; 0 leaves it to the front.
+    most bytes of a request's body; 0 leaves it to the front. One that ``is_measured`` tells how long its imports take.
     """
 
     site: str
@@ -174,6 +174,7 @@ class StartWorker(NamedTuple):
     sent_by_front: Dict[str, str] = {}
     body: int = 0
     idle_ignore: Tuple[str, ...] = ()
+    is_measured: bool = False
 
 
 class KillWorker(NamedTuple):
@@ -242,6 +243,17 @@ class Ready(NamedTuple):
     modules: Tuple[str, ...]
 
 
+class Measured(NamedTuple):
+    """Of a start that is measured: when the worker was born, by the clock that never goes back, so many seconds after that its
+    application was loaded (0: it was not), how many modules its zygote had for it, and its imports as
+    ``[module, number of the one it was imported by, begin, duration, owner]``, in microseconds. In parts when it is long."""
+
+    born: float
+    loaded: float
+    present: int
+    imports: Tuple[List[Any], ...]
+
+
 class StartFailed(NamedTuple):
     """The site could not be started. ``sources``: the site's own files that were involved, to be watched."""
 
@@ -272,7 +284,7 @@ MESSAGES: Tuple[Type[Any], ...] = (
     Kept, Running, Spawned, SpawnFailed, Exited, Stop, Upgrade,
     Preload, StartWorker, KillWorker,
     Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,
-    Step, InterfaceFound, Ready, StartFailed,
+    Step, InterfaceFound, Measured, Ready, StartFailed,
     HttpSocket, Beat, Drain,
 )  # fmt: skip
 

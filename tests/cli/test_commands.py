@@ -116,6 +116,8 @@ def check_shape(value: Any, kind: Any) -> None:
         ("start other", views.StatusView, 0),
         ("logs hello", views.LogsView, 0),
         ("explain hello", views.ExplainView, 0),
+        ("explain hello --start", views.StartView, 0),
+        ("explain torn --start", views.StartView, 1),
         ("check", views.CheckView, 1),
         ("add json {projects}/plain", views.StatusView, 0),
         ("remove json", views.RemovedView, 0),
@@ -427,7 +429,7 @@ def test_help_fits_and_its_examples_run(server: Server, name: str) -> None:
     places = {
         "/srv/blog": f"{server.projects}/plain", "/srv/sites": str(server.sites), ".": f"{server.projects}/plain",
         "/srv/httpbin/.venv": str(server.projects), "blog.toml": f"{server.sites}/blog.toml",
-        "shop.toml": f"{server.sites}/shop.toml",
+        "shop.toml": f"{server.sites}/shop.toml", "blog.svg": f"{server.folder}/blog.svg",
     }  # fmt: skip
     for example in found:
         program, *arguments = shlex.split(example.partition(" | ")[0])

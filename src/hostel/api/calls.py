@@ -11,7 +11,16 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from hostel.api.views import ExplainView, LogsView, PurgedView, RemovedView, SessionView, StatusView, UpgradeView
+from hostel.api.views import (
+    ExplainView,
+    LogsView,
+    PurgedView,
+    RemovedView,
+    SessionView,
+    StartView,
+    StatusView,
+    UpgradeView,
+)  # fmt: skip
 from hostel.errors import PeerError
 
 _CONFIG = ConfigDict(extra="forbid")
@@ -55,6 +64,15 @@ class LogsArguments:
     """Which site."""
 
     site: Annotated[str, Field(description="the site's name")]
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class MeasureArguments:
+    """Which site, and what is asked of it."""
+
+    site: Annotated[str, Field(description="the site's name")]
+    path: Annotated[str, Field(pattern=r"^/[!-~]{0,2000}$", description="the path to ask for")] = "/"
+    seconds: Annotated[float, Field(gt=0, le=3600, description="give up after so long")] = 60.0
 
 
 @checked_dataclass(frozen=True, slots=True, config=_CONFIG)
@@ -129,6 +147,12 @@ CALLS = {
             "Restart manager and zygotes from newly installed code; answers when that has been tried, and is about to begin.",
         ),
         Call("explain", LogsArguments, ExplainView, "What keeps a site from others, and what its processes become."),
+        Call(
+            "measure",
+            MeasureArguments,
+            StartView,
+            "Start a worker beside the site's own to measure it, ask it for a page, and end it.",
+        ),
         Call("session", LogsArguments, SessionView, "How a command is run as the site's worker would be."),
         Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),
         Call("add", AddArguments, StatusView, "Write a site file and take it up; answers with the site."),

@@ -208,6 +208,44 @@ class ExplainView:
 
 
 @dataclass(frozen=True, slots=True)
+class StageView:
+    """A part of the way from a visitor to the first byte of the answer."""
+
+    name: Annotated[str, '"socket readable", "order", "fork", "guards", "import", "ready" or "first byte"']
+    begin: Annotated[float, "when it began, in seconds since the visitor came"]
+    seconds: Annotated[float, "how long it took"]
+    text: Annotated[str, "what happens in it"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportView:
+    """The import of a module that the worker's zygote had not."""
+
+    module: Annotated[str, "its name"]
+    parent: Annotated[int, "the place in this list of the module during whose import it was imported; -1 for none"]
+    begin: Annotated[float, "when it began, in seconds since the fork"]
+    seconds: Annotated[float, "how long it took, with all that it imported"]
+    own: Annotated[float, "how long it took without those"]
+    owner: Annotated[str, '"site" (its own), "package" (of its environment) or "python" (the standard library)']
+
+
+@dataclass(frozen=True, slots=True)
+class StartView:
+    """A start that was made to be measured, with the request that it was made for."""
+
+    site: Annotated[str, "the site's name"]
+    interface: Annotated[str, '"wsgi" or "asgi"']
+    path: Annotated[str, "the path that was asked for"]
+    status: Annotated[int, "the HTTP status of the answer; 0 when there was none"]
+    seconds: Annotated[float, "from the visitor to the first byte, or as far as it came"]
+    new_zygote: Annotated[bool, "whether its zygote had to be started for it"]
+    present: Annotated[int, "modules that its zygote had imported for it"]
+    stages: Annotated[Sequence[StageView], "the stages in their order, as far as it came"]
+    imports: Annotated[Sequence[ImportView], "its imports in the order of their beginning, at most 6,000"]
+    problems: Annotated[Sequence[ProblemView], "why it has not answered"]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionView:
     """How a command is run as a site's worker would be; for hostel exec and hostel shell, and of no use without them."""
 

@@ -59,3 +59,38 @@ class Failure:
             "output": self.output,
             "steps": [list(step) for step in self.journey.steps],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the way from a visitor to the first byte of the answer; times are seconds since the visitor came."""
+
+    name: str
+    begin: float
+    seconds: float
+    text: str
+
+
+# Each stage ends with the moment of its own name in ``find_stages``; the next one begins there.
+STAGES = (
+    ("socket readable", "the manager notices that somebody waits"),
+    ("order", "it works out what the worker becomes, sees that its room and its zygote are there, and orders it"),
+    ("fork", "the zygote looks whether it is out of date or holds what it must not, and forks"),
+    ("guards", "the worker becomes the site: user, namespaces, limits, descriptors, variables"),
+    ("import", "it imports the application"),
+    ("ready", "it prepares to serve; an ASGI application's lifespan starts"),
+    ("first byte", "it takes the request, and the application answers"),
+)
+
+
+def find_stages(moments: dict[str, float], begin: float) -> tuple[Stage, ...]:
+    """The stages whose ends are known, until the first that is not. No stage ends before it begins, whatever a worker says."""
+    found: list[Stage] = []
+    last = begin
+    for name, text in STAGES:
+        if name not in moments:
+            break
+        end = max(last, moments[name])
+        found.append(Stage(name, last - begin, end - last, text))
+        last = end
+    return tuple(found)

@@ -24,6 +24,7 @@ from hostel.api.calls import (
     CALLS,
     AddArguments,
     LogsArguments,
+    MeasureArguments,
     OrderArguments,
     PauseArguments,
     PurgeArguments,
@@ -35,6 +36,7 @@ from hostel.api.views import LogsView, PurgedView, RemovedView, UpgradeView, as_
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.state import State
+from hostel.manager.probe import Probe
 from hostel.manager.server import Server
 from hostel.manager.status import make_explanation, make_session, make_status
 
@@ -157,6 +159,17 @@ async def explain(server: Server, arguments: LogsArguments) -> Answer:
     yield as_dict(make_explanation(server, arguments.site))
 
 
+async def measure(server: Server, arguments: MeasureArguments) -> Answer:
+    check_names(server, [arguments.site])
+    managed = server.runner.sites.get(arguments.site)
+    if managed is None or managed.machine.site.app is None:
+        raise SiteError(
+            f"cannot start {arguments.site}: it has no processes", "a site of files alone is served by the front"
+        )
+    probe = Probe(server.runner.workers, managed, arguments.path)
+    yield as_dict(await probe.measure(arguments.seconds))
+
+
 async def session(server: Server, arguments: LogsArguments) -> Answer:
     check_names(server, [arguments.site])
     yield as_dict(make_session(server, arguments.site))
@@ -186,7 +199,7 @@ async def purge(server: Server, arguments: PurgeArguments) -> Answer:
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
     "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "explain": explain,
-    "session": session,
+    "measure": measure, "session": session,
     "add": add, "remove": remove, "purge": purge, "upgrade": upgrade,
 }  # fmt: skip
 

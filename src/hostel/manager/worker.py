@@ -94,7 +94,7 @@ class ManagedWorker:
 
     @property
     def tag(self) -> str:
-        return f"{self.generation}.{self.number}"
+        return f"{self.generation}.{self.number}" if self.number >= 0 else "that is measured"
 
     @property
     def ready_at(self) -> float:

@@ -16,6 +16,7 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from hostel.manager.deaths import Deaths, MemoryWatch
 from hostel.manager.groups import Groups
 from hostel.manager.learned import LearnedModules
 from hostel.manager.logs import escape_text
+from hostel.manager.probe import PROBE, Probe
 from hostel.manager.rooms import Room, Rooms
 from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.worker import ManagedWorker, sentence_of
@@ -92,6 +94,7 @@ class Workers:
         self.starting: set[ManagedWorker] = set()
         self.purse = Purse(surroundings.options, sites, dispatch)
         self._pumping: asyncio.TimerHandle | None = None
+        self.probes: dict[str, Probe] = {}  # starts that are being measured, by site
         self.deaths = Deaths(os.path.join(surroundings.options.state_dir, "deaths"))
         self.memory = MemoryWatch()
         self._by_pid: dict[int, tuple[ManagedSite, ManagedWorker]] = {}
@@ -123,6 +126,10 @@ class Workers:
             self.loop.call_later(PLACE_SECONDS, self._end_start, worker)
             self._try_order(managed, worker, site)
 
+    def order_probe(self, managed: ManagedSite, worker: ManagedWorker) -> None:
+        """Order the worker that is measured: at once, whatever else starts."""
+        self._try_order(managed, worker, managed.machine.site)
+
     def _try_order(self, managed: ManagedSite, worker: ManagedWorker, site: Site) -> None:
         try:
             managed.prepare_log()
@@ -138,7 +145,7 @@ class Workers:
 
     def _room_answered(self, managed: ManagedSite, worker: ManagedWorker, site: Site, problem: str) -> None:
         """The room that a worker has waited for is ready, or cannot be made."""
-        if managed.workers.get(worker.number) is not worker:
+        if self.find(managed.name, worker.number) != (managed, worker):
             return  # called off meanwhile
         if problem:
             hint = 'guard.level = "user" in the site file does without'
@@ -182,7 +189,8 @@ class Workers:
             cell = Cell(identity, sandbox.zygote, room, sandbox.has("processes")) if sandbox.zygote else None
             zygote = self.zygotes.find(site.environment, cell)
             order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
-        order = order._replace(has_http=managed.http >= 0)
+        probe = self.probes[managed.name] if worker.number == PROBE else None
+        order = order._replace(has_http=managed.http >= 0 and probe is None, is_measured=probe is not None)
         with contextlib.ExitStack() as given:  # the zygote gets copies
             board = scoreboard.create(worker.slots)
             given.callback(os.close, board)
@@ -211,17 +219,22 @@ class Workers:
         assert worker.channel is not None
         worker.zygote = zygote
         worker.attempts += 1
-        worker.has_http = managed.http >= 0
+        worker.has_http = order.has_http
         zygote.orders.add((worker.site, worker.number))
         zygote.ordered += 1
         worker.code = zygote.code
         self.listen_to(managed, worker, worker.channel, reader, board)
-        if not order.page:
+        if worker.number > AWAY:
             for name, descriptor in zip(worker.names(), (worker.channel.fileno(), reader, board), strict=True):
                 self.surroundings.link.keep(name, descriptor, worker.note())
             self.surroundings.link.flush()
+        probe = self.probes[managed.name] if worker.number == PROBE else None
         try:
-            lent = [managed.listener, theirs, writer, board, *managed.sockets[1:]]
+            sockets = managed.sockets if probe is None else [probe.listener]
+            lent = [sockets[0], theirs, writer, board, *sockets[1:]]
+            if probe is not None:
+                probe.is_new_zygote = not zygote.pid
+                probe.moments["order"] = time.monotonic()
             zygote.channel.send(order, [*lent, *([room.descriptor] if room and order.has_room else [])])
         except (BrokenPipeError, ConnectionResetError):
             self.loop.call_soon(self._lose, zygote, "it died")
@@ -331,7 +344,7 @@ class Workers:
             code, is_out_of_memory=is_out_of_memory, is_by_limit=is_out_of_memory and has_run_out
         )
         was_told = worker.phase == "leaving" and not worker.kill_reason
-        if not was_told and worker.number != AWAY and worker.last_failure is None:
+        if not was_told and worker.number > AWAY and worker.last_failure is None:
             death = worker.make_death(failure, code, is_out_of_memory=is_out_of_memory)
             self.deaths.add(managed.name, death)
             managed.log.write("hostel", [death.reason if worker.kill_reason else sentence_of(death)])
@@ -341,6 +354,10 @@ class Workers:
         """A worker's end: clean up, tell the machine, give its place among the starting ones to the next."""
         served = worker.reading().served
         self._release(managed, worker)
+        if worker.number == PROBE:
+            if self.find(managed.name, PROBE) == (managed, worker):
+                self.probes[managed.name].end(failure)
+            return
         if worker.number == AWAY:
             if managed.away is worker:
                 managed.away = None
@@ -355,10 +372,14 @@ class Workers:
         if managed.workers.pop(worker.number, None) is worker:
             self.loop.call_soon(self.dispatch, managed.name, e.WorkerExited(worker.number, failure))
 
+    def release_probe(self, managed: ManagedSite, worker: ManagedWorker) -> None:
+        """Nothing is heard of the worker that is measured: the end of its channel tells it to go."""
+        self._release(managed, worker)
+
     def _release(self, managed: ManagedSite, worker: ManagedWorker) -> None:
         """Let go of all that a worker had of others."""
         worker.close()
-        if worker.number != AWAY:
+        if worker.number > AWAY:
             self.purse.give_back(worker)
             self.loop.call_soon(self._pump)
         self._by_pid.pop(worker.pid, None)
@@ -410,6 +431,8 @@ class Workers:
         if managed is None:
             return None
         worker = managed.away if number == AWAY else managed.workers.get(number)
+        if number == PROBE and name in self.probes:
+            worker = self.probes[name].worker
         return (managed, worker) if worker is not None else None
 
     def _zygote_said(self, zygote: Zygote, message: Any) -> None:
@@ -446,7 +469,7 @@ class Workers:
         worker.pid = child_called(worker.zygote.pid, pid) if worker.zygote and cell and cell.joins_processes else pid
         if worker.pid:
             self._by_pid[worker.pid] = managed, worker
-        if worker.number == AWAY:
+        if worker.number <= AWAY:
             return
         self.surroundings.link.note(worker.names()[0], worker.note())
         self.dispatch(worker.site, e.WorkerForked(worker.number))
@@ -483,6 +506,9 @@ class Workers:
         if may_retry and worker.phase == "ordered" and worker.number != AWAY and worker.attempts < ATTEMPTS:
             self._release(managed, worker)
             worker.zygote = None
+            if worker.number == PROBE:
+                self.loop.call_soon(self.order_probe, managed, worker)
+                return
             self.starts.appendleft((managed, worker, managed.machine.workers[worker.number].site))
             self.loop.call_soon(self._pump)
         else:
@@ -501,6 +527,10 @@ class Workers:
         managed = self.sites.get(worker.site)
         if managed is None:
             return
+        if worker.number == PROBE and managed.name in self.probes:
+            self.probes[managed.name].said(message)
+            if not isinstance(message, (Step, StartFailed)):
+                return
         match message:
             case Step(name, seconds) if worker.phase == "ordered" and math.isfinite(seconds):
                 worker.journey = worker.journey.with_step(escape_text(name[:40]), float(seconds))
@@ -518,7 +548,8 @@ class Workers:
                 if worker.phase == "ordered":
                     worker.phase = "leaving"
                 self._end_start(worker)
-                self.dispatch(managed.name, e.WorkerFailed(worker.number, worker.last_failure))
+                if worker.number > AWAY:
+                    self.dispatch(managed.name, e.WorkerFailed(worker.number, worker.last_failure))
 
     def _interface_found(self, managed: ManagedSite, worker: ManagedWorker, interface: str) -> None:
         worker.is_asgi = interface == "asgi"

@@ -21,6 +21,7 @@ WRAPPERS = 50  # a bound for objects that claim to wrap something without end
 SOURCES = 200
 CAUSES = 50  # a bound for exceptions that led to others
 FROZEN = "<frozen importlib"  # what the import system's frames are called
+RECORDER = os.path.join(os.path.dirname(__file__), "imports.py")  # it stands between them when a start is measured
 # The modules of Python itself; before Python 3.10, those that are often left out of it.
 OWN_MODULES: FrozenSet[str] = getattr(sys, "stdlib_module_names", None) or frozenset(
     ("_bz2", "_ctypes", "_curses", "_dbm", "_gdbm", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_tkinter", "_uuid", "distutils",
@@ -257,4 +258,4 @@ def _is_ours(name: str, here: str) -> bool:
 
 
 def _is_import(name: str) -> bool:
-    return name.startswith(FROZEN) or name == importlib.__file__
+    return name.startswith(FROZEN) or name in (importlib.__file__, RECORDER)

@@ -15,11 +15,22 @@ import select
 import socket
 import sys
 import time
-from typing import Any, Set, Tuple
+from typing import Any, Optional, Set, Tuple
 
 from hostel.errors import HostelError, PeerError
 from hostel.sandbox import operations
-from hostel.wire import Beat, Channel, Drain, HttpSocket, InterfaceFound, Ready, StartFailed, StartWorker, Step
+from hostel.wire import (
+    Beat,
+    Channel,
+    Drain,
+    HttpSocket,
+    InterfaceFound,
+    Measured,
+    Ready,
+    StartFailed,
+    StartWorker,
+    Step,
+)  # fmt: skip
 from hostel.worker import scoreboard, sendfile
 from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
 
@@ -41,6 +52,8 @@ class Worker:
         self.is_ready = False
         self.channel = Channel.from_descriptor(CONTROL)
         self.modules_before: Set[str] = set(sys.modules)
+        self.recorder: Optional[Any] = None  # of imports, when they are to be measured
+        self.loaded = 0.0
 
     def run(self) -> int:
         """Become the site and serve it. Every failure before ``Ready`` is reported with its step."""
@@ -95,6 +108,11 @@ class Worker:
         sys.path.insert(0, order.directory)
         sys.path[1:1] = [path for path in order.environment.get("PYTHONPATH", "").split(os.pathsep) if path]
         before = identity_of(LISTENER), identity_of(CONTROL)
+        if order.is_measured:
+            from hostel.worker.imports import Recorder
+
+            self.recorder = Recorder()
+            self.recorder.start()
         application = load(order.application, order.directory)
         if os.getpid() != self.pid:
             print("the application has forked while it was imported; the copy ends here", file=sys.stderr, flush=True)
@@ -106,6 +124,7 @@ class Worker:
         interface = order.interface
         if interface == "auto":
             interface = "asgi" if is_asgi(application) else "wsgi"
+        self.loaded = time.monotonic() - self.born
         self.channel.send(InterfaceFound(interface))
         gc.collect()
         gc.freeze()  # what the import made stays: later collections need not look at it
@@ -113,8 +132,22 @@ class Worker:
 
     def ready(self) -> None:
         self.is_ready = True
+        ready = time.monotonic() - self.born
+        self.tell_measured()
         modules = shared_modules(self.order.directory, self.modules_before)[:CHANNEL_MODULES]
-        self.channel.send(Ready(time.monotonic() - self.born, modules))
+        self.channel.send(Ready(ready, modules))
+
+    def tell_measured(self) -> None:
+        """Tell how long the imports have taken, in as many messages as it takes."""
+        if self.recorder is None:
+            return
+        from hostel.worker.imports import PART
+
+        self.recorder.stop()
+        rows = self.recorder.rows(self.born, self.order.directory)
+        for first in range(0, len(rows) or 1, PART):
+            part = tuple(rows[first : first + PART])
+            self.channel.send(Measured(self.born, self.loaded, len(self.modules_before), part))
 
     def take_order(self) -> bool:
         """Read what the manager wants; whether it is to drain. A manager and a supervisor that are gone mean it too."""
@@ -182,6 +215,7 @@ class Worker:
         sources = involved_sources(self.order.directory, traceback)
         message = StartFailed(self.step, reason[:2000], hint[:2000], traceback[-30000:], sources)
         try:
+            self.tell_measured()
             self.channel.send(message)
         except OSError:
             pass  # nobody is left to be told
