@@ -12,7 +12,7 @@ else
 endif
 PYTEST := $(VENV)/bin/python -m pytest
 # Most tests of whole servers wait for processes, so a few files are run at the same time; what measures runs alone.
-PARALLEL := -n 3 --dist loadfile
+SIDE_BY_SIDE := scripts/run-tests.sh $(VENV)/bin/python
 
 .PHONY: serve test test-fast test-other-pythons check docs bench clean system-packages venv
 
@@ -20,12 +20,12 @@ serve:  ## set everything up and serve examples/ at http://<site>.localhost:8000
 	@VENV='$(VENV)' INSTALL='$(INSTALL)' scripts/serve.sh
 
 test: system-packages venv  ## everything that CI runs but the lint
-	$(PYTEST) -q $(PARALLEL) -m "not alone"
+	$(SIDE_BY_SIDE) -m "not alone"
 	$(PYTEST) -q -m alone
 	@$(MAKE) --no-print-directory test-other-pythons
 
 test-fast: venv  ## what gives an answer in less than a minute
-	$(PYTEST) -q $(PARALLEL) -m "not slow and not alone and (not server or smoke)" $(FAST)
+	$(SIDE_BY_SIDE) -m "not slow and not alone and (not server or smoke)" $(FAST)
 
 check: venv  ## lint and types
 	$(VENV)/bin/ruff format --check src tests examples bench

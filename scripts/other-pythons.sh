@@ -47,7 +47,7 @@ for version in 3.13; do
     else
         PYTHON=$python scripts/setup.sh "$work/venv" '.[examples]' -r requirements/test.txt
         echo "tests with $("$work/venv/bin/python" --version)"
-        "$work/venv/bin/python" -m pytest -q -p no:cacheprovider -n 3 --dist loadfile -m "not slow and not alone"
+        scripts/run-tests.sh "$work/venv/bin/python" -m "not slow and not alone"
     fi
     rm -rf "$work"
 done
