@@ -57,7 +57,7 @@ def test_every_location_for_https_has_the_root_and_the_log_that_it_has_for_http(
 
 def test_a_usual_request_costs_two_looks_and_by_https_three() -> None:
     looks = [
-        re.findall(r"-[a-z] \$hostel_at\S*", re.findall(r"(?ms)^        location \^~ / \{.*?^        \}", one)[0])
+        re.findall(r"-[a-z] \$hostel_at\S*", re.findall(r"(?ms)^        location / \{.*?^        \}", one)[0])
         for one in servers(OPTIONS)
     ]
     usual = ["-f $hostel_at/www/usual$hostel_wanted)", "-d $hostel_at/plain)"]

@@ -123,6 +123,21 @@ def test_single_files_and_what_is_static_anyway(server: Server, kind: str) -> No
     assert send(server, kind, "X-Sendfile", shown).text == "shown"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_longest_way_is_within_what_nginx_goes(server: Server, kind: str) -> None:
+    """A name that is found by a wildcard, a site that is mounted there, with a cache and limits; nginx goes ten steps."""
+    code = {"wsgi": SENDS, "asgi": SENDS_ASGI}[kind]
+    server.write(f"far-{kind}/media/a.txt", "0123456789")
+    server.site(f"far-{kind}", code, private={"/paid/": "media"}, cache={"on": True}, limits={"rate": 1000})
+    server.site(
+        f"portal-{kind}", says("portal"), domains=[f"*.portal-{kind}.localhost"], mount={"/shop": f"far-{kind}"}
+    )  # fmt: skip
+    host = f"any.portal-{kind}.localhost"
+    wait_for(lambda: server.get(host, "/shop/?").text == "the application", "the mounted site")
+    answer = server.get(host, "/shop/?X-Accel-Redirect=/shop/paid/a.txt")
+    assert (answer.status, answer.text) == (200, "0123456789")
+
+
 def test_a_promised_length_does_not_matter(server: Server) -> None:
     assert send(server, "asgi", "X-Accel-Redirect", "/paid/large.bin", "/length").body == b"x" * LARGE
 
@@ -142,8 +157,8 @@ FOREIGN = (
     "/.hostel/send/1/paid/a.txt/../../../../secret.txt", "/.hostel/send/../../../secret.txt", "/.hostel/private/../secret.txt",
     "/.hostel/private/%2e%2e/%2e%2e/app.sock", "/.hostel/file/etc/passwd", "/.hostel/link/etc/passwd", "/.hostel/aged/x",
     "/.hostel/valued/x", "/.hostel/oversize", "/.hostel/error/200/busy", "/.hostel/error/503/../../nginx.conf", "/.hostel/",
-    "@find", "@site", "@mounts", "@mounted", "@valued", "@limited", "@layers", "@static", "@asgi", "@unheard",
-    "@broken", "@unreadable", "@none", "@", "http://other.localhost/static/theirs.txt", "/paid-too/c.txt", "/media/a.txt",
+    "@find", "@site", "@mounts", "@mounted", "@valued", "@limited", "@unlimited", "@sent", "@general", "@layers", "@static",
+    "@asgi", "@unheard", "@broken", "@unreadable", "@none", "@", "http://other.localhost/static/theirs.txt", "/paid-too/c.txt", "/media/a.txt",
 )  # fmt: skip
 
 

@@ -216,7 +216,8 @@ def fill_server(template: str, values: Mapping[str, str]) -> str:
         ),
     }
     inner["answer"] = fill(read_text("answer.conf").rstrip(), inner)
-    return fill(template, {**values, "files": fill(read_text("files.conf").rstrip(), inner)})
+    parts = {name: fill(read_text(f"{name}.conf").rstrip(), inner) for name in ("general", "files")}
+    return fill(template, {**inner, **parts})
 
 
 def plain_server(options: FrontOptions) -> dict[str, str]:
