@@ -254,6 +254,13 @@ class Measured(NamedTuple):
     imports: Tuple[List[Any], ...]
 
 
+class Imported(NamedTuple):
+    """What it has imported since, of the same kind: many modules are imported by the first request that needs them. Said once,
+    before the worker leaves."""
+
+    modules: Tuple[str, ...]
+
+
 class StartFailed(NamedTuple):
     """The site could not be started. ``sources``: the site's own files that were involved, to be watched."""
 
@@ -284,7 +291,7 @@ MESSAGES: Tuple[Type[Any], ...] = (
     Kept, Running, Spawned, SpawnFailed, Exited, Stop, Upgrade,
     Preload, StartWorker, KillWorker,
     Preloaded, Forked, ForkRefused, Outdated, WorkerEnded,
-    Step, InterfaceFound, Measured, Ready, StartFailed,
+    Step, InterfaceFound, Measured, Ready, Imported, StartFailed,
     HttpSocket, Beat, Drain,
 )  # fmt: skip
 

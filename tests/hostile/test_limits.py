@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +145,21 @@ def test_a_new_manager_ends_what_nobody_needs(server: Server) -> None:
     assert groups(server).members("survivor") == before
 
 
+def test_in_a_group_that_is_ended_nothing_is_forked_any_more(server: Server) -> None:
+    """Or who forks faster than the list of its processes is read would never be killed."""
+    cgroups = groups(server)
+    cgroups.make("hare", Quota())
+    flee = "import os, sys\nfor door in sys.argv[1:]:\n    open(door, 'w').write('0')\nif os.fork(): os._exit(0)"
+    command = [sys.executable, "-c", flee, *cgroups.doors("hare")]
+    assert subprocess.run(command, check=False).returncode == 0
+    cgroups.kill("hare")
+    result = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert b"BlockingIOError" in result.stderr
+    cgroups.make("hare", Quota())  # the site is started again meanwhile
+    assert subprocess.run(command, check=False).returncode == 0
+    wait_for(lambda: cgroups.kill("hare") or cgroups.remove("hare"), "its end")
+
+
 # --- machines of other kinds, as files ------------------------------------------------------------------------------
 
 
@@ -171,6 +188,21 @@ def test_a_container_that_sees_its_part_of_a_hierarchy_only(tmp_path: Path) -> N
     (tmp_path / "cgroup").write_text("4:memory:/docker/1\n1:name=systemd:/\n")
     (tree,) = find_trees("/run/x", cgroup=f"{tmp_path}/cgroup", mounts=f"{tmp_path}/mounts")
     assert (os.path.dirname(tree.path), tree.controllers) == (str(tmp_path / "memory"), ("memory",))
+
+
+def test_a_machine_with_both_versions(tmp_path: Path) -> None:
+    """What the second alone could do is done by the first, where that counts processes."""
+    for name in ("memory", "pids", "unified"):
+        (tmp_path / name).mkdir()
+    mounts = [("/", f"{tmp_path}/{name}", "cgroup", f"rw,{name}") for name in ("memory", "pids")]
+    (tmp_path / "mounts").write_text(lines_of(*mounts, ("/", f"{tmp_path}/unified", "cgroup2", "rw")))
+    (tmp_path / "cgroup").write_text("8:pids:/\n4:memory:/\n0::/\n")
+    trees = find_trees("/run/x", cgroup=f"{tmp_path}/cgroup", mounts=f"{tmp_path}/mounts")
+    assert [os.path.dirname(tree.path) for tree in trees] == [f"{tmp_path}/pids", f"{tmp_path}/memory"]
+    assert {os.path.basename(door) for door in Cgroups(trees).doors("blog")} == {"tasks"}
+    (tmp_path / "cgroup").write_text("4:memory:/\n0::/\n")
+    trees = find_trees("/run/x", cgroup=f"{tmp_path}/cgroup", mounts=f"{tmp_path}/mounts")
+    assert [tree.is_unified for tree in trees] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from hostel.wire import InterfaceFound, Ready, Step
+from hostel.wire import Imported, InterfaceFound, Ready, Step
 from tests.support.server import wait_for
 from tests.worker.process import StartProcess
 from tests.worker.running import stamp
@@ -323,3 +323,24 @@ def test_a_request_that_waited_for_the_start_is_served(start_process: StartProce
     worker = start_process("import time; time.sleep(1.2)\n" + HELLO.replace("\n    ", "\n"), queue=0.5)
     connection = worker.request(HTTP_X_REQUEST_START=stamp())
     assert connection.answer().body == b"hello"
+
+
+def test_what_requests_have_imported_is_told_at_the_end(start_process: StartProcess) -> None:
+    """So that the next worker finds it imported."""
+    worker = start_process(
+        """
+        import colorsys
+        def application(environ, start_response):
+            import sched, wave
+            start_response("200 OK", [])
+            return [b"found"]
+        """
+    ).wait_ready()
+    assert "colorsys" in worker.messages[-1].modules
+    worker.ask()
+    worker.drain()
+    imported = worker.listen()
+    assert isinstance(imported, Imported)
+    assert {"sched", "wave"} <= set(imported.modules)
+    assert not {"colorsys", "app"} & set(imported.modules)
+    assert worker.wait_end() == 0

@@ -50,6 +50,7 @@ from hostel.wire import (
     Forked,
     ForkRefused,
     HttpSocket,
+    Imported,
     InterfaceFound,
     KillWorker,
     Outdated,
@@ -538,6 +539,8 @@ class Workers:
                 self._interface_found(managed, worker, interface)
             case Ready(_, modules) if worker.number != AWAY:
                 self._ready(managed, worker, modules)
+            case Imported(modules) if worker.number != AWAY and worker.zygote is not None:
+                self.zygotes.learn(worker.zygote, modules)
             case PeerError() if worker.phase == "ordered" and worker.number != AWAY:
                 reason = f"the application has written to Hostel's channel, descriptor 4, while it started: {message}"
                 self.kill(managed, worker.number, signal.SIGKILL, reason, NOT_YOURS)

@@ -2,9 +2,14 @@
 
 The hard part is that machines differ. Version 2 has one tree, and no process may lie beside the groups that share out its
 controllers; version 1 has a tree for each controller; some machines have both, with the controllers in the first and the
-second good for nothing but to find and end all processes of a group, which is worth having too. So what is here is looked
-up in ``/proc``, a group is a folder in each tree that is of use, and a limit is a line of text for one of a few files.
-Sources: cgroups(7), the kernel's cgroup-v1 and cgroup-v2 documents.
+second good for nothing but to end all processes of a group. So what is here is looked up in ``/proc``, a group is a folder
+in each tree that is of use, and a limit is a line of text for one of a few files.
+
+And how a process enters: whoever moves a whole process makes the kernel wait until all processors have passed a certain
+point, 6 ms or more of each start. One thread that moves itself waits for nothing, which version 1 allows (``tasks``) and
+version 2 does not. So the second is left out where the first can number a group's processes: with none allowed any more,
+nothing is forked while they are killed.
+Sources: cgroups(7), the kernel's cgroup-v1 and cgroup-v2 documents, ``cgroup_procs_write_start`` in its source.
 """
 
 from __future__ import annotations
@@ -82,7 +87,8 @@ def find_trees(run_dir: str, *, cgroup: str = "/proc/self/cgroup", mounts: str =
             if os.access(base, os.W_OK):
                 trees.append(Tree(os.path.join(base, name), tuple(sorted(controllers)), is_unified))
                 break
-    return trees
+    has_pids = any("pids" in tree.controllers for tree in trees)
+    return [tree for tree in trees if tree.controllers or not has_pids]
 
 
 def _mounted(mounts: str) -> Iterator[tuple[str, str, set[str] | None]]:
@@ -132,19 +138,24 @@ class Cgroups:
         self._quotas[site] = quota
 
     def doors(self, site: str) -> list[str]:
-        """The files by which a process enters the site's group, cgroups(7): it writes 0 to each."""
-        return [os.path.join(tree.path, site, "cgroup.procs") for tree in self.trees]
+        """The files by which a process of one thread enters the site's group, cgroups(7): it writes 0 to each."""
+        return [os.path.join(tree.path, site, "cgroup.procs" if tree.is_unified else "tasks") for tree in self.trees]
 
     def members(self, site: str) -> set[int]:
         """The pids of all processes of a site."""
-        return {int(pid) for door in self.doors(site) for pid in _read(door).split()}
+        lists = [os.path.join(tree.path, site, "cgroup.procs") for tree in self.trees]
+        return {int(pid) for path in lists for pid in _read(path).split()}
 
     def kill(self, site: str) -> None:
         """End all processes of a site. Those that are being forked meanwhile need another call."""
+        self._quotas.pop(site, None)
         for tree in self.trees:
             if tree.is_unified:
                 with contextlib.suppress(OSError):  # Linux 5.14
                     _write(os.path.join(tree.path, site, "cgroup.kill"), "1")
+            elif "pids" in tree.controllers:
+                with contextlib.suppress(OSError):  # there is no such group
+                    _write(os.path.join(tree.path, site, "pids.max"), "0")
         for pid in self.members(site):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

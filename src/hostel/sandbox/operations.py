@@ -154,7 +154,7 @@ def set_limit(name: str, soft: int, hard: int) -> None:
 
 
 def enter_group(doors: Sequence[str]) -> None:
-    """Become a member of the site's control groups; cgroups(7)."""
+    """Become a member of the site's control groups, as the one thread that this process has; cgroups(7)."""
     for door in doors:
         descriptor = os.open(door, os.O_WRONLY | os.O_CLOEXEC)
         try:

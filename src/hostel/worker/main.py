@@ -24,6 +24,7 @@ from hostel.wire import (
     Channel,
     Drain,
     HttpSocket,
+    Imported,
     InterfaceFound,
     Measured,
     Ready,
@@ -134,8 +135,7 @@ class Worker:
         self.is_ready = True
         ready = time.monotonic() - self.born
         self.tell_measured()
-        modules = shared_modules(self.order.directory, self.modules_before)[:CHANNEL_MODULES]
-        self.channel.send(Ready(ready, modules))
+        self.channel.send(Ready(ready, self.new_modules()))
 
     def tell_measured(self) -> None:
         """Tell how long the imports have taken, in as many messages as it takes."""
@@ -149,6 +149,21 @@ class Worker:
             part = tuple(rows[first : first + PART])
             self.channel.send(Measured(self.born, self.loaded, len(self.modules_before), part))
 
+    def new_modules(self) -> Tuple[str, ...]:
+        """What has been imported since this was asked last, without the site's own."""
+        found = shared_modules(self.order.directory, self.modules_before)[:CHANNEL_MODULES]
+        self.modules_before.update(found)
+        return found
+
+    def leave(self) -> None:
+        """Tell of what requests have imported, so that the next worker has it at once."""
+        modules = self.new_modules() if self.is_ready else ()
+        if modules:
+            try:
+                self.channel.send(Imported(modules))
+            except (PeerError, OSError):
+                pass  # it is of use to others only
+
     def take_order(self) -> bool:
         """Read what the manager wants; whether it is to drain. A manager and a supervisor that are gone mean it too."""
         try:
@@ -157,7 +172,10 @@ class Worker:
             return True
         if received is not None and isinstance(received[0], Beat):
             self.board[scoreboard.BEAT] = time.monotonic()
-        return received is None or isinstance(received[0], Drain)
+        if received is not None and isinstance(received[0], Drain):
+            self.leave()
+            return True
+        return received is None
 
     def serve(self, application: Any, interface: str) -> None:
         order = self.order

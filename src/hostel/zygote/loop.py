@@ -30,6 +30,7 @@ from hostel.wire import (
 from hostel.worker import wsgi  # noqa: F401  # imported here once, for all workers
 from hostel.worker.main import Worker
 from hostel.zygote.descriptors import arrange_descriptors, open_descriptors
+from hostel.zygote.immortal import make_immortal
 from hostel.zygote.preload import preload
 from hostel.zygote.sources import Sources
 
@@ -87,9 +88,10 @@ class Zygote:
         elif isinstance(order, Preload):
             answer = preload(order.modules)
             self.sources.remember_modules()
-            self.say(answer)
+            make_immortal()
             gc.collect()
             gc.freeze()
+            self.say(answer)  # from now on there are orders
         elif isinstance(order, KillWorker) and order.pid in self.workers:
             try:
                 os.kill(order.pid, order.number)
