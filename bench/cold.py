@@ -28,10 +28,12 @@ import importlib, io, sys
 module, name = sys.argv[1].split(":")
 sys.path.insert(0, "")
 application = getattr(importlib.import_module(module), name)
-environ = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": sys.argv[2], "QUERY_STRING": "",
-           "SERVER_NAME": "site.localhost", "SERVER_PORT": "80", "HTTP_HOST": "site.localhost", "SERVER_PROTOCOL": "HTTP/1.0", "wsgi.version": (1, 0),
-           "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.multithread": False,
-           "wsgi.multiprocess": True, "wsgi.run_once": True}
+environ = {
+    "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": sys.argv[2], "QUERY_STRING": "",
+    "SERVER_NAME": "site.localhost", "SERVER_PORT": "80", "HTTP_HOST": "site.localhost", "SERVER_PROTOCOL": "HTTP/1.0",
+    "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr,
+    "wsgi.multithread": False, "wsgi.multiprocess": True, "wsgi.run_once": False,
+}
 statuses = []
 next(iter(application(environ, lambda status, headers, *more: statuses.append(status))))
 assert statuses == ["200 OK"], statuses

@@ -157,7 +157,12 @@ def test_in_a_group_that_is_ended_nothing_is_forked_any_more(server: Server) -> 
     assert b"BlockingIOError" in result.stderr
     cgroups.make("hare", Quota())  # the site is started again meanwhile
     assert subprocess.run(command, check=False).returncode == 0
-    wait_for(lambda: cgroups.kill("hare") or cgroups.remove("hare"), "its end")
+
+    def is_over() -> bool:
+        cgroups.kill("hare")
+        return cgroups.remove("hare")
+
+    wait_for(is_over, "its end")
 
 
 # --- machines of other kinds, as files ------------------------------------------------------------------------------
