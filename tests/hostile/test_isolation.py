@@ -200,9 +200,12 @@ def test_a_new_manager_goes_on_with_all_of_it(stage: Stage) -> None:
 
 
 def test_the_zygote_of_a_tenants_environment_is_inside_of_the_guards(stage: Stage) -> None:
-    """It executes what the tenant has put there before any worker is forked: as the tenant, and where the site is."""
+    """It executes what the tenant has put there before any worker is forked: as the tenant, and where the site is.
+
+    There is one only where the interpreter is the tenant's as well.
+    """
     environment = stage.homes / "environment"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(environment)], check=True)
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--copies", "--without-pip", str(environment)], check=True)
     (packages,) = environment.glob("lib/python3*/site-packages")
     (packages / "evil.pth").write_text("import os; os.environ['SEEN_BY_ZYGOTE'] = str(os.getpid())\n")
     subprocess.run(["chown", "-R", "nobody", str(environment)], check=True)
@@ -223,6 +226,48 @@ def test_the_zygote_of_a_tenants_environment_is_inside_of_the_guards(stage: Stag
         assert (one == ours) is (stage.level != "full")
     server.client.call("stop", sites=["own"])
     wait_for(lambda: not is_alive(zygote["pid"]), "the end of the zygote", 5)
+
+
+def test_what_a_tenants_virtualenv_executes_is_executed_by_the_worker(stage: Stage) -> None:
+    """As the tenant, inside the guards, and never by the zygote that has the bare interpreter, which is root."""
+    environment = stage.homes / "bare"
+    subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(environment)], check=True)
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    (packages / "evil.pth").write_text(
+        "import os, sys; sys.seen = [os.getresuid(), os.getgroups(), open('/proc/self/status').read(), os.getpid()]\n"
+    )
+    for name in (
+        "sitecustomize",
+        "usercustomize",
+        "colorsys",
+        "asyncio",
+        "ctypes",
+        "json",
+    ):  # all that might be imported
+        (packages / f"{name}.py").write_text("import os\nif os.geteuid() == 0: os.abort()\n")
+    subprocess.run(["chown", "-R", "nobody", str(environment)], check=True)
+    server = stage.server
+    folder = str(stage.homes / "tenant")
+    server.site("bare", None, app="app:application", directory=folder, user="nobody", environment=str(environment))
+    code = b"import os, sys; result = [*sys.seen, os.getpid(), sys.prefix, sys.executable]"
+    wait_for(lambda: server.get("bare", "/", method="POST", body=code).status == 200, "the site to serve")
+    uids, groups, text, early, late, prefix, executable = server.get("bare", "/", method="POST", body=code).json()[
+        "result"
+    ]
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert (uids, early) == ([uid] * 3, late)
+    assert 0 not in groups
+    assert (prefix, executable) == (str(environment), f"{environment}/bin/python")
+    status = dict(line.split(":\t", 1) for line in text.splitlines())
+    assert status["CapEff"].strip() == "0000000000000000"
+    assert status["NoNewPrivs"] == ("0" if stage.level == "none" else "1")
+    base = os.path.realpath("/usr/bin/python3")
+    (zygote,) = [one for one in server.status()["server"]["zygotes"] if one["environment"] == base]
+    maps = Path(f"/proc/{zygote['pid']}/maps").read_text()
+    assert str(environment) not in maps
+    server.client.call("stop", sites=["bare"])
+    wait_for(lambda: not server.workers("bare"), "its end")
+    assert is_alive(zygote["pid"])
 
 
 def processes_of(command: bytes) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hostel.sandbox import trust
-from hostel.sandbox.trust import is_trusted, is_trusted_environment
+from hostel.sandbox.trust import find_base, is_trusted, is_trusted_environment
 from tests.support.server import make_folder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -187,3 +187,54 @@ def test_the_answer_is_not_remembered_for_long(environment: Path, monkeypatch: p
     give(environment)
     now += trust.REMEMBERED_SECONDS
     assert not is_trusted_environment(str(environment))
+
+
+# --- the interpreter behind a tenant's virtualenv ---------------------------------------------------------------------
+
+
+def base_of(environment: Path) -> str:
+    trust._find_base.cache_clear()
+    trust._is_trusted_environment.cache_clear()
+    return find_base(str(environment))
+
+
+@pytest.fixture
+def theirs(environment: Path) -> Path:
+    for path in (environment, *environment.rglob("*")):
+        give(path)
+    return environment
+
+
+def test_the_base_of_a_tenant_s_virtualenv(theirs: Path) -> None:
+    assert not judge(theirs)
+    assert base_of(theirs) == os.path.realpath("/usr/bin/python3")
+
+
+@pytest.mark.parametrize("target", ["/usr/bin/env", "/bin/sh", "/usr/bin/perl", "missing", "own", "/usr/lib/python3"])
+def test_what_is_no_python_of_root_is_no_base(theirs: Path, target: str) -> None:
+    """Whatever the tenant's link leads to would be started by root."""
+    own = theirs / "bin" / "python3.11"
+    shutil.copy("/usr/bin/python3", own)
+    give(own)
+    (theirs / "bin" / "python").unlink()
+    (theirs / "bin" / "python").symlink_to("python3.11" if target == "own" else target)
+    assert base_of(theirs) == ""
+
+
+def test_a_configuration_that_is_not_what_it_should_be(theirs: Path) -> None:
+    path = theirs / "pyvenv.cfg"
+    for home in ("/usr/local/bin", "/usr/bin/", "", f"{theirs}/bin"):
+        path.write_text(f"home = {home}\n")
+        assert base_of(theirs) == "", home
+    path.write_text("home = /opt/bin\nHOME = /usr/bin\n")
+    assert base_of(theirs)
+    path.write_text("#" * 5000 + "\nhome = /usr/bin\n")
+    assert base_of(theirs) == ""
+    path.unlink()
+    assert base_of(theirs) == ""
+    os.mkfifo(path)
+    assert base_of(theirs) == "", "which nobody waits for"
+    path.unlink()
+    (theirs / "real.cfg").write_text("home = /usr/bin\n")
+    path.symlink_to("real.cfg")
+    assert base_of(theirs) == ""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from hostel.manager import bare
 from hostel.protocol import uwsgi
 from hostel.wire import Channel, Drain, Forked, Preload, Preloaded, Ready, StartWorker, WorkerEnded
 from hostel.worker import scoreboard
@@ -84,7 +85,7 @@ class OrderedWorker:
 class ZygoteProcess:
     """A zygote of an environment of its own, and the workers it was ordered to fork."""
 
-    def __init__(self, folder: Path, python: str) -> None:
+    def __init__(self, folder: Path, python: str, *, is_bare: bool = False) -> None:
         self.folder = folder
         code = "import os, sys; print(os.path.realpath(sys.executable), 'python{}.{}'.format(*sys.version_info))"
         result = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
@@ -93,16 +94,15 @@ class ZygoteProcess:
         self.site_packages.mkdir(parents=True)
         self.packages = folder / "packages"  # a folder of packages as well, in which a test may add some
         self.packages.mkdir()
-        (self.site_packages / "more.pth").write_text(f"{self.packages}\n")
-        (folder / "bin").mkdir()
-        (folder / "bin" / "python").symlink_to(real)
-        (folder / "pyvenv.cfg").write_text(f"home = {os.path.dirname(real)}\n")
+        if not is_bare:
+            (self.site_packages / "more.pth").write_text(f"{self.packages}\n")
+        bare.make(str(folder), real)
         self.channel, theirs = Channel.pair()
         self.output_path = folder / "output"
         entry = os.path.join(PACKAGE, "zygote", "__main__.py")
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
-                [folder / "bin" / "python", "-I", "-X", "utf8", entry, str(theirs.fileno())],
+                [folder / "bin" / "python", "-I", "-X", "utf8", entry, str(theirs.fileno()), *["bare"] * is_bare],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()], cwd="/",
                 start_new_session=True, env={"PATH": "/usr/bin:/bin", "CANARY": "of the zygote"},
             )  # fmt: skip
@@ -211,8 +211,8 @@ def start_zygote() -> Iterator[StartZygote]:
     """Starts zygotes; at the end they have to end by themselves."""
     zygotes: list[ZygoteProcess] = []
 
-    def start(python: str = sys.executable) -> ZygoteProcess:
-        zygotes.append(ZygoteProcess(make_folder(), python))
+    def start(python: str = sys.executable, *, is_bare: bool = False) -> ZygoteProcess:
+        zygotes.append(ZygoteProcess(make_folder(), python, is_bare=is_bare))
         return zygotes[-1]
 
     yield start

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import math
 import os
 import signal
@@ -28,6 +29,7 @@ from hostel.front.pages import Document
 from hostel.machine import events as e
 from hostel.machine.journey import Failure
 from hostel.manager import order as orders
+from hostel.manager.bare import BareEnvironments
 from hostel.manager.budget import LOOK_SECONDS, Purse, Start
 from hostel.manager.deaths import Deaths, MemoryWatch
 from hostel.manager.groups import Groups
@@ -87,7 +89,8 @@ class Workers:
         self.dispatch = dispatch
         self.loop = asyncio.get_running_loop()
         learned = LearnedModules(os.path.join(surroundings.options.state_dir, "learned"))
-        self.zygotes = Zygotes(learned, surroundings.link, self._zygote_said)
+        bare = BareEnvironments(os.path.join(surroundings.options.state_dir, "interpreters"))
+        self.zygotes = Zygotes(learned, bare, surroundings.link, self._zygote_said)
         self.rooms = Rooms(surroundings.link)
         self.groups = Groups(Cgroups(trees_of(surroundings.options.run_dir)))
         find_abilities()  # before anybody waits for it
@@ -188,8 +191,13 @@ class Workers:
                 worker.room = room.name
             self.groups.enter(site.name, quota_of(site), worker)
             cell = Cell(identity, sandbox.zygote, room, sandbox.has("processes")) if sandbox.zygote else None
-            zygote = self.zygotes.find(site.environment, cell)
+            bare = ""
+            if site.environment and not cell:
+                bare = self.zygotes.find_bare(site.environment, functools.partial(self._is_shared, site.environment))
+            zygote = self.zygotes.find(bare or site.environment, cell)
             order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
+            if bare:
+                order = order._replace(virtualenv=site.environment)
         probe = self.probes[managed.name] if worker.number == PROBE else None
         order = order._replace(has_http=managed.http >= 0 and probe is None, is_measured=probe is not None)
         with contextlib.ExitStack() as given:  # the zygote gets copies
@@ -206,6 +214,11 @@ class Workers:
             worker.uid = identity.uid
             self._send_order(managed, worker, zygote, order, (reader, theirs.fileno(), writer, board), room)
         self.loop.call_later(FORK_SECONDS, self._check_forked, worker, zygote)
+
+    def _is_shared(self, environment: str) -> bool:
+        """Whether several sites name an environment."""
+        naming = (one for one in self.sites.values() if one.machine.site.environment == environment)
+        return len(list(itertools.islice(naming, 2))) == 2
 
     def _send_order(
         self,

@@ -2,7 +2,8 @@
 
 The hard part is to decide as whom a zygote runs. A zygote that runs as root can fork workers of any user, but executes
 the environment's code before it forks; so only an environment that nobody but root can write to gets one. Every other
-runs as the site's own user, from its first instruction on, and serves that user only.
+is served by the zygote of the interpreter that it was made of, which executes nothing else (``bare.py``), or, when even that
+is a tenant's, by one that runs as the site's own user, from its first instruction on, and serves that user only.
 
 An order never waits for imports: a zygote starts bare, and one that imports what has been learned starts beside it and
 takes over when it is ready. Should one refuse to fork after its imports, a bare one takes its place, and this manager
@@ -24,6 +25,7 @@ from typing import Any
 
 from hostel.api.views import ZygoteView
 from hostel.errors import PeerError, SiteError
+from hostel.manager.bare import FEW, BareEnvironments
 from hostel.manager.learned import LearnedModules
 from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import LogReader, ServerLog
@@ -31,6 +33,7 @@ from hostel.manager.rooms import Room
 from hostel.manager.upgrade import CODE
 from hostel.sandbox import identity as identities
 from hostel.sandbox.identity import Identity
+from hostel.sandbox.trust import find_base, is_trusted_environment
 from hostel.wire import Channel, Preload, Preloaded, Spawn
 
 OWN_ENVIRONMENT = ""  # the name of the Python that Hostel itself runs in
@@ -101,19 +104,24 @@ def interpreter_of(environment: str) -> str:
     return path
 
 
-def zygote_command(python: str, channel: str) -> tuple[str, ...]:
+def zygote_command(python: str, channel: str, *, is_bare: bool = False) -> tuple[str, ...]:
     """What a zygote is started with; ``channel`` is the descriptor's number."""
     entry = os.path.join(os.path.dirname(os.path.dirname(__file__)), "zygote", "__main__.py")
-    return (python, "-I", "-X", "utf8", entry, channel)
+    return (python, "-I", "-X", "utf8", entry, channel, *(["bare"] if is_bare else []))
 
 
 class Zygotes:
     """All zygotes. ``on_message`` gets what they say about workers; None instead of a message when one is gone."""
 
     def __init__(
-        self, learned: LearnedModules, link: SupervisorLink, on_message: Callable[[Zygote, Any], None]
+        self,
+        learned: LearnedModules,
+        bare: BareEnvironments,
+        link: SupervisorLink,
+        on_message: Callable[[Zygote, Any], None],
     ) -> None:
         self.learned = learned
+        self.bare = bare
         self.by_name: dict[str, Zygote] = {}
         self._link = link
         self._on_message = on_message
@@ -137,6 +145,21 @@ class Zygotes:
         self._current[key].used_at = self._loop.time()
         return self._current[key]
 
+    def find_bare(self, environment: str, is_shared: Callable[[], bool]) -> str:
+        """The empty virtualenv whose zygote forks the workers of this one; empty when it has a zygote of its own.
+
+        ``is_shared`` tells whether several sites name it. Raises ``SiteError`` when it is neither to be trusted nor made of an
+        interpreter that is.
+        """
+        is_trusted = is_trusted_environment(environment)
+        if is_trusted and (environment in self._current or len(self._current) < FEW or is_shared()):
+            return ""
+        if base := find_base(environment):
+            return self.bare.find(base)
+        if os.geteuid() == 0 and not is_trusted:
+            raise SiteError(f"{environment} is being changed", "reload the site when that is over")
+        return ""
+
     def _start(self, key: str, environment: str, cell: Cell | None, state: str) -> Zygote:
         python = interpreter_of(environment)
         self._count += 1
@@ -144,7 +167,7 @@ class Zygotes:
         zygote = Zygote(f"zygote/{os.getpid()}.{self._count}", key, environment, cell, ours, state)
         self._link.keep(zygote.name, ours.fileno(), zygote.note())
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-        command = zygote_command(python, "{0}")
+        command = zygote_command(python, "{0}", is_bare=self.bare.has(environment))
         descriptors = [theirs.fileno()]
         more: dict[str, Any] = {}
         if cell is not None:
@@ -347,7 +370,7 @@ class Zygotes:
         own = identities.own_identity()
         return [
             ZygoteView(
-                environment=zygote.environment or sys.prefix,
+                environment=self.bare.base_of(zygote.environment) or zygote.environment or sys.prefix,
                 user=zygote.cell.identity.name if zygote.cell else own.name if own else "root",
                 pid=zygote.pid,
                 workers=len(zygote.orders),

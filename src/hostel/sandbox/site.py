@@ -18,7 +18,7 @@ from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
 from hostel.sandbox.files import SCRATCH
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.plan import Abilities, Guard, Limits, Places, Sandbox, Wishes, make_guards, make_sandbox
-from hostel.sandbox.trust import is_trusted_environment
+from hostel.sandbox.trust import find_base, is_trusted_environment
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -83,7 +83,9 @@ def _find_trees(run_dir: str) -> tuple[Tree, ...]:
 
 def has_own_zygote(site: Site) -> bool:
     """Whether somebody other than root decides what the site's interpreter executes before a worker is forked."""
-    return os.geteuid() == 0 and site.environment is not None and not is_trusted_environment(site.environment)
+    if os.geteuid() != 0 or site.environment is None or is_trusted_environment(site.environment):
+        return False
+    return not find_base(site.environment)  # then it is forked by the zygote of the bare interpreter
 
 
 def state_path(site: Site, options: ServerOptions) -> str:

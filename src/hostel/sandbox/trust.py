@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 import time
 from functools import lru_cache
 
 LINKS = 40  # as many as the kernel follows, path_resolution(7)
 REMEMBERED_SECONDS = 5
+PYTHON = re.compile(r"python3(\.\d+)?")  # what the programs are called that are Pythons
+CONFIGURATION_BYTES = 4096
 
 
 def is_trusted(path: str) -> bool:
@@ -83,6 +86,44 @@ def _is_trusted_environment(environment: str, moment: int) -> bool:
         prefixes.append("/usr/local")  # Debian's Python looks there too
     libraries = [path for prefix in prefixes for path in glob.glob(f"{glob.escape(prefix)}/lib*/python3*")]
     return all(map(_is_trusted_library, libraries))
+
+
+def find_base(environment: str) -> str:
+    """The interpreter that a virtualenv was made of, empty when somebody other than root decides what that executes.
+
+    The virtualenv may be a tenant's, and all that it says is checked: that its ``bin/python`` leads to a Python, rather than
+    to any program that root would then start, and that its configuration names the same one.
+    """
+    return _find_base(environment, int(time.monotonic() // REMEMBERED_SECONDS))
+
+
+@lru_cache(maxsize=1024)
+def _find_base(environment: str, moment: int) -> str:
+    python = os.path.realpath(os.path.join(environment, "bin", "python"))
+    folder, name = os.path.split(python)
+    if not PYTHON.fullmatch(name) or os.path.basename(folder) != "bin":
+        return ""
+    if not is_trusted(python) or not os.path.isfile(python) or not is_trusted_environment(os.path.dirname(folder)):
+        return ""
+    return python if _read_home(os.path.join(environment, "pyvenv.cfg")) == folder else ""
+
+
+def _read_home(path: str) -> str:
+    """Where a ``pyvenv.cfg`` says that its interpreter lies. The file is a tenant's, so it may be of any kind and size."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        lines = os.read(descriptor, CONFIGURATION_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    pairs = [line.partition("=") for line in lines]
+    return next((value.strip() for key, _, value in reversed(pairs) if key.strip().lower() == "home"), "")
 
 
 def _read_settings(path: str) -> dict[str, str]:

@@ -139,15 +139,22 @@ def involved_sources(directory: str, text: str) -> Tuple[str, ...]:
     return tuple(sorted(name for name in found if f"{os.sep}site-packages{os.sep}" not in name)[:SOURCES])
 
 
-def shared_modules(directory: str, before: Set[str]) -> Tuple[str, ...]:
-    """The modules imported since ``before`` that do not lie in the site's directory, in the order of their import."""
+def shared_modules(directory: str, before: Set[str], virtualenv: str = "") -> Tuple[str, ...]:
+    """The modules imported since ``before`` that do not lie in the site's directory, in the order of their import.
+
+    With a ``virtualenv`` that the zygote is not of: only those of Python itself.
+    """
     inside = os.path.join(directory, "")
+    library = os.path.join(os.path.dirname(os.__file__), "")
     names = []
     for name, module in list(sys.modules.items()):
         file = getattr(vars_of(module).get("__spec__"), "origin", None)
         if name in before or not isinstance(file, str) or name == "__main__" or name.startswith("hostel."):
             continue
-        if not file.startswith(inside) or f"{os.sep}site-packages{os.sep}" in file:
+        is_package = f"{os.sep}site-packages{os.sep}" in file
+        if virtualenv and (is_package or not file.startswith(library)):
+            continue
+        if not file.startswith(inside) or is_package:
             names.append(name)
     return tuple(names)
 

@@ -32,7 +32,7 @@ from hostel.wire import (
     StartWorker,
     Step,
 )  # fmt: skip
-from hostel.worker import scoreboard, sendfile
+from hostel.worker import scoreboard, sendfile, virtualenv
 from hostel.worker.load import LoadError, involved_sources, is_asgi, load, shared_modules
 
 LISTENER, CONTROL, BOARD, HTTP, ROOM = 3, 4, 5, 6, 7
@@ -105,6 +105,9 @@ class Worker:
 
     def load(self) -> Any:
         order = self.order
+        if order.virtualenv:
+            self.enter("virtualenv")
+            virtualenv.enter(order.virtualenv)
         self.enter("import")
         sys.path.insert(0, order.directory)
         sys.path[1:1] = [path for path in order.environment.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -151,7 +154,8 @@ class Worker:
 
     def new_modules(self) -> Tuple[str, ...]:
         """What has been imported since this was asked last, without the site's own."""
-        found = shared_modules(self.order.directory, self.modules_before)[:CHANNEL_MODULES]
+        order = self.order
+        found = shared_modules(order.directory, self.modules_before, order.virtualenv)[:CHANNEL_MODULES]
         self.modules_before.update(found)
         return found
 

@@ -23,13 +23,16 @@ def adopt_package() -> None:
 
 
 def main() -> int:
-    """Serve as a zygote over the channel whose descriptor is the first argument; in a worker, live its life."""
+    """Serve as a zygote over the channel whose descriptor is the first argument; in a worker, live its life.
+
+    With a second argument it is a bare one, whose workers become other virtualenvs.
+    """
     adopt_package()
     from hostel.zygote.loop import BecomeWorker, Zygote
 
     worker = None
     try:
-        Zygote(int(sys.argv[1])).run()
+        Zygote(int(sys.argv[1]), is_bare=len(sys.argv) > 2).run()
     except BecomeWorker as order:
         worker = order.worker
     # The zygote's frames are gone now, and so is the exception, which would be the context of all that the site raises.

@@ -12,6 +12,7 @@ import gc
 import os
 import select
 import signal
+import sys
 import time
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -27,7 +28,7 @@ from hostel.wire import (
     StartWorker,
     WorkerEnded,
 )  # fmt: skip
-from hostel.worker import wsgi  # noqa: F401  # imported here once, for all workers
+from hostel.worker import virtualenv, wsgi  # noqa: F401  # imported here once, for all workers
 from hostel.worker.main import Worker
 from hostel.zygote.descriptors import arrange_descriptors, open_descriptors
 from hostel.zygote.immortal import make_immortal
@@ -47,7 +48,8 @@ class BecomeWorker(Exception):  # not an error: the way out of the zygote's fram
 class Zygote:
     """A zygote; ``run`` returns when the other end of its channel is gone for good, after its workers."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, is_bare: bool = False) -> None:
+        self.is_bare = is_bare
         self.channel = Channel.from_descriptor(descriptor)
         os.set_inheritable(descriptor, False)
         self.workers: Dict[int, Tuple[str, int]] = {}
@@ -86,7 +88,7 @@ class Zygote:
         if isinstance(order, StartWorker):
             self.fork(order, descriptors)
         elif isinstance(order, Preload):
-            answer = preload(order.modules)
+            answer = preload(order.modules, sys.prefix if self.is_bare else "")
             self.sources.remember_modules()
             make_immortal()
             gc.collect()

@@ -30,14 +30,17 @@ CHANGES = "its import changes what a fork copies: "
 REFUSED = 100  # whose reasons are told: a message has room for so many
 
 
-def preload(modules: Sequence[str]) -> Preloaded:
-    """Import those of ``modules`` that pass the trial, in the given order."""
+def preload(modules: Sequence[str], place: str = "") -> Preloaded:
+    """Import those of ``modules`` that pass the trial, in the given order.
+
+    ``place``: where this interpreter lies, when its workers will lie elsewhere; what remembers it is not imported.
+    """
     begin = time.monotonic()
     imported: List[str] = []
     refused: Dict[str, str] = {}
     rest = [name for name in dict.fromkeys(modules) if name not in sys.modules]
     while rest:
-        for name, verdict in zip(tuple(rest), try_modules(rest, refused, begin + TRIAL_SECONDS)):
+        for name, verdict in zip(tuple(rest), try_modules(rest, refused, begin + TRIAL_SECONDS, place)):
             rest.remove(name)
             reason = verdict or as_line(import_module(name)).decode()
             if not reason:
@@ -66,7 +69,7 @@ def as_line(reason: str) -> bytes:
     return ascii(reason)[1:-1].encode()[:REASON_BYTES]
 
 
-def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float) -> List[str]:
+def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float, place: str = "") -> List[str]:
     """Import the first of ``modules`` in a child, as many as one trial can; for each the reason against it, or nothing.
 
     What lies in a package that has been ``refused`` is not tried.
@@ -77,7 +80,7 @@ def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float)
     pid = os.fork()
     if pid == 0:
         try:
-            _run_trial(modules, set(refused), writer)
+            _run_trial(modules, set(refused), writer, place)
         finally:
             os._exit(0)
     os.close(writer)
@@ -108,7 +111,7 @@ def try_modules(modules: Sequence[str], refused: Iterable[str], deadline: float)
     return reasons
 
 
-def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
+def _run_trial(modules: Sequence[str], refused: Set[str], writer: int, place: str) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -135,6 +138,8 @@ def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
             reason = CHANGES + ", ".join(changed)
         elif not reason and _has_orphans(sys.modules.keys() - modules_before):
             reason = "its import passes over one that failed and has left half of a package behind"
+        elif not reason and place and _remembers(place, sys.modules.keys() - modules_before):
+            reason = "it remembers where its interpreter lies"
         if reason:
             refused.add(name)
         os.write(VERDICTS, as_line(reason) + b"\n")
@@ -146,6 +151,13 @@ def _run_trial(modules: Sequence[str], refused: Set[str], writer: int) -> None:
 def _has_orphans(modules: Iterable[str]) -> bool:
     """Whether one of these modules lacks its package, which was removed when the rest of its import failed."""
     return any("." in name and name.rpartition(".")[0] not in sys.modules for name in modules)
+
+
+def _remembers(place: str, modules: Iterable[str]) -> bool:
+    """Whether one of these modules has a path below ``place`` among its variables, as sysconfig has."""
+    values = [value for name in modules for value in list(getattr(sys.modules[name], "__dict__", {}).values())]
+    texts = [os.fsdecode(value) for value in values if type(value) in (str, bytes)]
+    return any(text == place or text.startswith(place + os.sep) for text in texts)
 
 
 def _what_a_fork_copies() -> Dict[str, Any]:
