@@ -141,7 +141,7 @@ def main() -> None:
     try:
         project = PROJECTS[os.environ.get("KIND", "django")](folder / "project")
         print(
-            f"\n{project.name} in {MEMORY / 2**30:g} GB, {RATE:g} visitors a second by Zipf's law, {SECONDS:g} s for each number of sites"
+            f"\n{project.name} in {MEMORY / 2**30:g} GB, {RATE:g} visitors a second by Zipf's law, {SECONDS:g} s each"
         )
         for name, run in (("gunicorn", of_gunicorn), ("Hostel", of_hostel)):
             for step in run(project):
@@ -151,9 +151,8 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     most = {name: max((step.sites for step in steps if step.is_good), default=0) for name, steps in curves.items()}
-    print(
-        f"  at least {most['Hostel']} sites, gunicorn {most['gunicorn']}: {most['Hostel'] / max(1, most['gunicorn']):.1f} times (wanted: {BOUND})"
-    )
+    ratio = most["Hostel"] / max(1, most["gunicorn"])
+    print(f"  at least {most['Hostel']} sites, gunicorn {most['gunicorn']}: {ratio:.1f} times (wanted: {BOUND})")
     if plot := os.environ.get("PLOT"):
         Path(plot).write_text(
             draw(

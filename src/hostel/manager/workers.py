@@ -197,7 +197,7 @@ class Workers:
             zygote = self.zygotes.find(bare or site.environment, cell)
             order = orders.make_order(site, worker.number, worker.generation, identity, options, sandbox, state)
             if bare:
-                order = order._replace(virtualenv=site.environment)
+                order = order._replace(virtualenv=site.environment or "")
         probe = self.probes[managed.name] if worker.number == PROBE else None
         order = order._replace(has_http=managed.http >= 0 and probe is None, is_measured=probe is not None)
         with contextlib.ExitStack() as given:  # the zygote gets copies
