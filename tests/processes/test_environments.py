@@ -145,6 +145,7 @@ def test_which_virtualenvs_have_a_zygote_of_their_own(make_server: MakeServer) -
     assert len(zygotes_of(server, base)) == 1
     last = folders[-1]
     server.site("sharing", APP, environment=str(last))
+    server.wait_state("sharing", "cold")
     assert server.get("sharing").text == str(len(folders) - 1)
     assert zygotes_of(server, last)
     assert server.stop() == 0
