@@ -20,6 +20,7 @@ VALUES = (
     "hostel.options.guard",
     "hostel.options.site",
     "hostel.options.tables",
+    "hostel.options.tenant",
     "hostel.options.fields",
     "hostel.options.declaration",
 )

@@ -1,7 +1,8 @@
 """From what the sources say to what should be: which sites, with which domains. Pure.
 
 The hard part is who gets a domain that two files name: the site that had it keeps it, a newcomer loses it with a
-problem to show, and gets it at once when the owner lets go. A site whose file is broken keeps its last good version.
+problem to show, and gets it at once when the owner lets go; only the operator's own sites take one from a tenant's. A site
+whose file is broken keeps its last good version, a tenant's as long as it would still be allowed.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hostel import mounts
+from hostel.options.fields import OF_TENANT
 from hostel.options.site import Problem, Site
+from hostel.options.tenant import Tenant, objections
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """What a source says about one site: the site, or every problem of its description."""
+    """What a source says about one site: the site, or every problem of its description.
+
+    ``tenant``: whose it is; None for the operator's.
+    """
 
     name: str
     file: str
     site: Site | None
     problems: tuple[Problem, ...] = ()
+    tenant: Tenant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,15 @@ def make_plan(files: Mapping[str, SiteFile], current: Plan) -> Plan:
             problems[name] = file.problems
         if file.site is not None:
             wanted[name] = file.site
-        elif name in current.sites:
+        elif name in current.sites and _may_go_on(current.sites[name], file):
             wanted[name] = current.sites[name]
+    operators = {domain for name, site in wanted.items() if OF_TENANT not in name for domain in site.domains}
     owners = {
-        domain: owner for domain, owner in current.owners.items() if owner in wanted and domain in wanted[owner].domains
+        domain: owner
+        for domain, owner in current.owners.items()
+        if owner in wanted and domain in wanted[owner].domains and (OF_TENANT not in owner or domain not in operators)
     }
-    for name, site in wanted.items():
+    for name, site in sorted(wanted.items(), key=lambda one: OF_TENANT in one[0]):
         for domain in site.domains:
             owners.setdefault(domain, name)
     paths, complaints = mounts.resolve(wanted)
@@ -79,6 +89,13 @@ def make_plan(files: Mapping[str, SiteFile], current: Plan) -> Plan:
             site = replace(site, domains=tuple(domain for domain in site.domains if owners[domain] == name))
         sites[name] = site
     return Plan(sites, problems, owners)
+
+
+def _may_go_on(site: Site, file: SiteFile) -> bool:
+    """Whether the last good version of a site may serve: a tenant's only if it would still be allowed."""
+    if file.tenant is None:
+        return OF_TENANT not in site.name
+    return next(objections(site, file.tenant), None) is None
 
 
 def difference(old: Plan, new: Plan) -> Changes:

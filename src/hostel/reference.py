@@ -28,6 +28,7 @@ from hostel.front.pages import PAGES
 from hostel.options.declaration import Option, read_options, write
 from hostel.options.server import ServerOptions
 from hostel.options.site import SiteOptions, json_schema
+from hostel.options.tenant import TenantOptions
 
 MADE = "<!-- Made by: python -m hostel.reference docs/reference. Change the declarations, not this page. -->"
 WIDTH = 88  # of the commands' help
@@ -61,6 +62,7 @@ def pages() -> dict[str, str]:
         "sample.toml": sample(),
         "server-options.md": server_options_page(),
         "site-file.md": site_file_page(),
+        "tenant-file.md": tenant_file_page(),
         "site-file.schema.json": json.dumps(site_file_schema(), indent=2) + "\n",
     }
 
@@ -82,6 +84,22 @@ def site_file_page() -> str:
     ]
     options = read_options(SiteOptions)
     parts += ["## Options", *(describe_site_option(option) for option in options)]
+    return join(parts)
+
+
+def tenant_file_page() -> str:
+    parts = [
+        "# The operator's file about a tenant",
+        MADE,
+        "With `--tenants DIR`, each `NAME.toml` in that folder is a tenant, and says where the tenant's own site files are and "
+        "what they may set. A tenant's name is 1 to 32 small letters, digits, `-` and `_`. The folder and its files belong to "
+        "root. "
+        "A change takes effect within a second, and what is not allowed any more ends at once.",
+        UNITS,
+        "[How to host strangers' code](../how-to/hosting-strangers.md) has one in use.",
+        "## Options",
+        *(describe_site_option(option) for option in read_options(TenantOptions)),
+    ]
     return join(parts)
 
 

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hostel.sandbox.abilities import find_abilities
 from tests.docs.document import ROOT, Walk, is_unfinished, matches, read_commands
 
 DOCUMENTS = sorted(
     path for path in (ROOT / "docs").rglob("*.md") if "```console" in path.read_text() and "reference" not in path.parts
 )
+AS_ROOT = {"hosting-strangers.md"}
+TENANTS = ("alice", "bob")  # whom it makes
 ELSEWHERE = {"third-party-applications.md"}  # run with a browser beside it, in tests/browser/test_third_party.py
 
 
+@pytest.fixture
+def users(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A document may make users of the machine; they go again, also when it fails."""
+    document = request.getfixturevalue("document")
+    found = TENANTS if document.name in AS_ROOT else ()
+    if document.name in AS_ROOT and (os.geteuid() != 0 or not find_abilities().has_namespaces):
+        pytest.skip("needs root, and namespaces")
+    for name in found:
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(name)
+            pytest.skip(f"this machine has a user {name}, who is left alone")
+    yield
+    for name in found:
+        subprocess.run(["userdel", "--remove", name], capture_output=True, check=False)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("users")
 @pytest.mark.parametrize(
     "document",
     [path for path in DOCUMENTS if path.name not in ELSEWHERE],

@@ -164,6 +164,8 @@ class ServerView:
     site_folders: Annotated[
         Sequence[str], "the folders of site files that it follows; empty when it serves projects only"
     ]
+    least_uid: Annotated[int, "the smallest number that the user of a site may have"]
+    tenants: Annotated[str, "the folder of what tenants may set in site files of their own; empty when there are none"]
     reload: Annotated[bool, "whether it follows changes of the sites' code"]
     started: Annotated[float, "when the manager started, in seconds since the epoch"]
     budget: Annotated[BudgetView, "what the workers of all sites may take together"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -25,12 +26,14 @@ from hostel.cli.paths import read_files
 from hostel.errors import NotRunning, SiteError
 from hostel.options.capacity import budget_of
 from hostel.options.check import check_site, identity_of
+from hostel.options.fields import OF_TENANT
 from hostel.options.server import ServerOptions, make_server_options
 from hostel.options.site import Problem, Site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.site import guards_of
 from hostel.source.base import with_own_user
 from hostel.source.folder import FolderSource
+from hostel.source.tenants import TenantSource
 
 
 @command(
@@ -40,19 +43,22 @@ Examples:
   hostel check /srv/sites               all site files of a folder
   hostel check blog.toml shop.toml      these two
   hostel check .                        a project that has no site file
+  hostel check --tenants /etc/hostel/tenants
+                                        the site files of tenants
 """
 )
 @click.argument("paths", nargs=-1, type=PathType(), metavar="[PATH]...")
+@click.option("--tenants", type=PathType(), metavar="DIR", help="Look at the site files of the tenants in DIR, too.")
 @server_option
 @json_option
-def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
+def check(paths: tuple[str, ...], tenants: str | None, run_dir: str | None, as_json: bool) -> None:
     """Report every problem of every site file at PATH.
 
     Nothing is started. PATH is a site file, a folder of site files, or a project. Exits with 1 when there is a problem.
     """
-    table: dict[str, str] = {"default_user": ServerOptions().default_user}
+    table: dict[str, Any] = {"default_user": ServerOptions().default_user}
     workers = budget_of(ServerOptions())[0]
-    if not paths:
+    if not paths and not tenants:
         paths, table, workers = find_paths(run_dir)
     options = make_server_options({**table, "default_user": stand_in(table["default_user"])})
     found: dict[str, SiteFile] = {}
@@ -62,6 +68,8 @@ def check(paths: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:
             if file.file not in seen:
                 seen.add(file.file)
                 found[file.name if file.name not in found else file.file] = file
+    if tenants or options.tenants:
+        found.update(TenantSource(tenants or options.tenants or "", least=options.least_uid).read())
     if options.users == "auto":
         found = {name: with_own_user(file) for name, file in found.items()}
     plan = make_plan({**neighbours(found.values()), **found}, Plan())
@@ -120,7 +128,7 @@ def stand_in(user: str) -> str:
         return "nobody"
 
 
-def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], dict[str, str], int]:
+def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], dict[str, Any], int]:
     """What the running server serves, those of its options that say as whom, and how many workers it has at most.
 
     Raises ``NotRunning``.
@@ -132,7 +140,10 @@ def find_paths(run_dir: str | None) -> tuple[tuple[str, ...], dict[str, str], in
     server = answer["server"]
     folders = tuple(server["site_folders"])
     projects = [
-        site["file"] for site in answer["sites"] if not site["file"].startswith(tuple(f"{f}/" for f in folders))
+        site["file"]
+        for site in answer["sites"]
+        if OF_TENANT not in site["name"] and not site["file"].startswith(tuple(f"{f}/" for f in folders))
     ]
-    table = {name: str(server[name]) for name in ("default_user", "users", "user_range", "state_dir")}
+    names = ("default_user", "users", "user_range", "least_uid", "state_dir", "tenants")
+    table = {name: server[name] for name in names if server[name]}
     return (*folders, *projects), table, server["budget"]["workers"]

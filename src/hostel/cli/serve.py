@@ -25,6 +25,7 @@ from hostel.options.declaration import Option, read_options
 from hostel.options.detect import Detected
 from hostel.options.server import ServerOptions, make_server_options, to_json
 from hostel.options.site import Site
+from hostel.sandbox.trust import is_trusted
 from hostel.sandbox.users import who_uses
 from hostel.source.folder import SUFFIX
 from hostel.source.project import site_name
@@ -42,6 +43,7 @@ METAVARS = {
     "nginx": "BINARY",
     "guard": "LEVEL",
     "hide": "DIR",
+    "tenants": "DIR",
     "user_range": "FIRST-LAST",
     "users": "WHOSE",
     "time": "TIME",
@@ -106,6 +108,7 @@ def serve(paths: tuple[str, ...], variables: tuple[str, ...], **given: Any) -> N
     options = make_server_options({key: value_of(value) for key, value in given.items() if value not in (None, ())})
     sources, projects = make_sources(paths or (".",), pairs(variables, "--env"))
     find_binary(options.nginx)
+    check_tenants(options)
     check_user_range(options)
     prepare_users(options)
     prepare_run_dir(options.run_dir)
@@ -160,6 +163,19 @@ def make_sources(
             "cannot use --env: it is for a project, and none is served", "write [env] in the site files instead"
         )
     return sources, projects
+
+
+def check_tenants(options: ServerOptions) -> None:
+    """See that nobody else decides what tenants may do. Raises ``UsageError``."""
+    if options.tenants is None:
+        return
+    if os.geteuid() != 0:
+        raise UsageError("cannot read site files of tenants: that needs root, as each site is to run as its tenant")
+    if not is_trusted(options.tenants):
+        raise UsageError(
+            f"cannot use the folder of tenants {options.tenants}: others than root may write to it",
+            "chown it, and the folders above it, to root, and chmod go-w them",
+        )
 
 
 def check_user_range(options: ServerOptions) -> None:

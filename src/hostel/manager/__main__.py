@@ -39,6 +39,7 @@ from hostel.sandbox.identity import group_of
 from hostel.source.base import Source
 from hostel.source.folder import FolderSource
 from hostel.source.project import ProjectSource
+from hostel.source.tenants import TenantSource
 from hostel.wire import PROTOCOL_VARIABLE, Channel, Replace, Serving, protocol
 
 CERTIFICATE_SECONDS = 3.0  # at most, for the first look at certificates before the front starts
@@ -56,6 +57,8 @@ def make_sources(text: str, options: ServerOptions) -> list[Source]:
         else:
             what = table["project"], table["options"], table["domains"], table["name"]
             sources.append(ProjectSource(*what, has_own_users=has_own_users))
+    if options.tenants:
+        sources.append(TenantSource(options.tenants, least=options.least_uid))
     return sources
 
 

@@ -30,7 +30,7 @@ from hostel.manager.runner import Runner
 from hostel.manager.touch import was_touched_since
 from hostel.manager.upgrade import CODE, try_new_code
 from hostel.manager.watch import Watcher
-from hostel.options.fields import parse_site_name
+from hostel.options.fields import OF_TENANT, parse_site_name
 from hostel.options.server import ServerOptions
 from hostel.options.site import OWN_USER, Problem, read_site
 from hostel.plan import Plan, SiteFile, make_plan
@@ -40,6 +40,7 @@ from hostel.source.base import Source
 from hostel.wire import Exited, Spawned, SpawnFailed, Upgrade
 
 STOP_SECONDS = 2.0  # for the workers to leave, of the 3 seconds in which all has to be over
+FOLLOW_SECONDS = 1.0  # after a folder has come to be watched, it is looked at once more
 POLL_SECONDS = 0.01  # between looks at a site that somebody waits for
 
 
@@ -67,6 +68,8 @@ class Server:
         self.code = CodeWatch(self.runner, follows_all=options.reload)
         self.last_good = LastGood(os.path.join(options.state_dir, "last-good"))
         self.roller = Roller(self._reload, options.starts)
+        self._followed: set[str] = set()  # the folders of site files that are watched
+        self._looking: asyncio.TimerHandle | None = None
         self._readings: list[Mapping[str, SiteFile]] = []
         self.ended = asyncio.Event()
         self.is_replaced = False
@@ -76,11 +79,29 @@ class Server:
 
     def read_plan(self) -> Plan:
         """The plan from all sources, read anew. From now on their folders are watched; what changes is reported later."""
-        self.files.watch(self.folders)
+        self.files.watch(self._watched)
         if self.options.reload:
             self.code.renew()
         self._readings = [source.read() for source in self.sources]
+        self._follow()
         return self._make_plan(replace(self.runner.plan, sites=self.last_good.sites()))
+
+    @property
+    def _watched(self) -> set[str]:
+        return {folder for source in self.sources for folder in source.watched}
+
+    def _follow(self) -> None:
+        """Watch what the sources want watched now, and look again where they want it, or where nobody has watched yet."""
+        new = self._watched - self._followed
+        self._followed = self._watched
+        self.files.watch(self._followed)
+        pause = max((source.again for source in self.sources), default=0.0) or (FOLLOW_SECONDS if new else 0.0)
+        if pause and self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(pause, self._look_again, new)
+
+    def _look_again(self, folders: set[str]) -> None:
+        self._looking = None
+        self.files_changed(folders)
 
     def _make_plan(self, current: Plan) -> Plan:
         files: dict[str, SiteFile] = {}
@@ -115,6 +136,7 @@ class Server:
             return
         before = self.runner.plan.problems
         readings = [source.refresh(paths) for source in self.sources]
+        self._follow()
         if all(new is old for new, old in zip(readings, self._readings, strict=True)):
             return  # other files in the same folder
         self._readings = readings
@@ -131,6 +153,9 @@ class Server:
         """Say what is wrong with site files, once."""
         for name, problems in plan.problems.items():
             if before.get(name) != problems:
+                managed = self.runner.sites.get(name) if OF_TENANT in name else None
+                if managed is not None:  # a tenant sees nothing of the server's log
+                    managed.log.write("hostel", [str(problem) for problem in problems])
                 for problem in problems:
                     print(f"site={name} file problem: {problem}", file=sys.stderr, flush=True)
 

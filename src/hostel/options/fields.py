@@ -15,6 +15,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,46}[a-z0-9])?")
 # A host name becomes the path of a socket, and unix(7) allows 107 bytes for it.
+TENANT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?")
+OF_TENANT = "+"  # between a tenant's name and that of its site
 DOMAIN_BYTES = 107 - len("hosts/") - len("/tls/http.sock")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 UNITS_OF_TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -82,6 +84,15 @@ def parse_site_name(text: Any) -> str:
             f"{show(text)} is not"
         )
     return text
+
+
+def parse_full_name(text: Any) -> str:
+    """A site's name, or that of a tenant's site with the tenant's before it: ``alice+blog``."""
+    if isinstance(text, str) and OF_TENANT in text:
+        tenant, _, site = text.partition(OF_TENANT)
+        if TENANT_NAME.fullmatch(tenant) and SITE_NAME.fullmatch(site):
+            return text
+    return parse_site_name(text)
 
 
 def parse_duration(value: Any) -> float:
@@ -320,7 +331,7 @@ UrlPrefix = Annotated[str, BeforeValidator(parse_url_prefix)]
 UrlPath = Annotated[str, BeforeValidator(parse_url_path)]
 ErrorStatus = Annotated[str, BeforeValidator(parse_error_status)]
 MountPath = Annotated[str, BeforeValidator(parse_mount_path)]
-SiteName = Annotated[str, BeforeValidator(parse_site_name)]
+SiteName = Annotated[str, BeforeValidator(parse_full_name)]
 Application = Annotated[str, BeforeValidator(parse_application)]
 PathText = Annotated[str, BeforeValidator(parse_path)]
 UidRange = Annotated[str, BeforeValidator(parse_uid_range)]

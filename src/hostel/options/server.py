@@ -116,6 +116,14 @@ class ServerOptions:
             description="Started by root: the user of the front's workers; made when missing.", examples=["www-data"]
         ),
     ] = "hostel-front"
+    tenants: Annotated[
+        PathText | None,
+        Field(
+            description="Started by root: folder of TENANT.toml files, which say of each tenant where its own site files are "
+            "and what they may set. Default: nobody but the operator writes site files.",
+            examples=["/etc/hostel/tenants"],
+        ),
+    ] = None
     users: Annotated[
         Literal["shared", "auto"],
         Field(
@@ -261,8 +269,9 @@ def make_server_options(table: dict[str, Any]) -> ServerOptions:
     table = {key: value for key, value in table.items() if value is not None}
     for kind in ("run", "state", "log"):
         table[f"{kind}_dir"] = os.path.abspath(table.get(f"{kind}_dir") or default_folder(kind))
-    if table.get("certificates"):
-        table["certificates"] = os.path.abspath(table["certificates"])
+    for key in ("certificates", "tenants"):
+        if table.get(key):
+            table[key] = os.path.abspath(table[key])
     table["cache_dir"] = os.path.abspath(table.get("cache_dir") or os.path.join(table["state_dir"], "cache"))
     try:
         options = _adapter.validate_python(table)

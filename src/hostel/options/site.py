@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as options_dataclass
 from pydantic.fields import FieldInfo
 
 from hostel.options.fields import (
+    OF_TENANT,
     Application,
     Domain,
     ErrorStatus,
@@ -192,6 +193,7 @@ class Site:
     mount: tuple[tuple[str, str], ...] = ()  # (path in URLs without the last slash, site)
     mounted_by: tuple[str, ...] = ()
     tls: TlsOptions = NO_TLS
+    within: tuple[str, ...] = ()  # a tenant's: where everything lies that it names; empty for the operator's
     paths: tuple[tuple[str, str], ...] = ()  # as mount, what is really mounted: the plan finds it out
 
     def with_own_user(self) -> Site:
@@ -205,7 +207,7 @@ class Site:
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
             self.workers.idle_ignore, self.guard, self.sent_by_front, self.limits.memory, self.limits.cpu,
-            self.limits.processes, self.limits.files, self.limits.file_size,
+            self.limits.processes, self.limits.files, self.limits.file_size, *self.within,
         )  # fmt: skip
 
     @property
@@ -266,6 +268,18 @@ def read_site(name: str, file: str, data: bytes) -> tuple[Site | None, list[Prob
         parse_site_name(name)
     except ValueError as error:
         return problem("", str(error), "rename the file: its name is the site's name")
+    table, text, complaint = parse_table(data)
+    if complaint is not None:
+        return problem(*complaint)
+    return make_site(name, file, os.path.dirname(os.path.abspath(file)), table, text)
+
+
+def parse_table(data: bytes) -> tuple[dict[str, Any], str, tuple[str, str, str] | None]:
+    """The table and the text of a file, and where, why and what to do when they cannot be had."""
+
+    def problem(where: str, reason: str, remedy: str) -> tuple[dict[str, Any], str, tuple[str, str, str]]:
+        return {}, "", (where, reason, remedy)
+
     if len(data) > FILE_BYTES:
         reason = f"the file has {len(data)} bytes; a site file has at most {FILE_BYTES}"
         return problem("", reason, "is it a site file? Each site has a short one of its own")
@@ -286,7 +300,7 @@ def read_site(name: str, file: str, data: bytes) -> tuple[Site | None, list[Prob
         return problem("", "not TOML: a number has too many digits", TOML_REMEDY)
     if not table:
         return problem("", "the file says nothing", 'write at least an app, as in: app = "mysite.wsgi:application"')
-    return make_site(name, file, os.path.dirname(os.path.abspath(file)), table, text)
+    return table, text, None
 
 
 def make_site(
@@ -318,7 +332,7 @@ def make_site(
             file=file,
             app=options.app,
             interface=options.interface,
-            domains=tuple(dict.fromkeys(options.domains)) or (f"{name}.localhost",),
+            domains=tuple(dict.fromkeys(options.domains)) or (default_domain(name),),
             directory=directory,
             environment=absolute(options.environment, folder) if options.environment else None,
             user=options.user,
@@ -338,6 +352,12 @@ def make_site(
         ),
         [],
     )
+
+
+def default_domain(name: str) -> str:
+    """The domain of a site whose file names none; that of a tenant's site is nobody else's either."""
+    tenant, _, site = name.rpartition(OF_TENANT)
+    return f"{site}.{tenant}.localhost" if tenant else f"{name}.localhost"
 
 
 def make_tls(options: TlsOptions, absolute: Callable[[str], str]) -> TlsOptions:

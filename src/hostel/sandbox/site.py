@@ -11,8 +11,10 @@ import sys
 from dataclasses import replace
 from functools import cache
 
+from hostel.errors import SiteError
 from hostel.options.server import ServerOptions
 from hostel.options.site import Site
+from hostel.options.tenant import is_inside
 from hostel.sandbox.abilities import find_abilities
 from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
 from hostel.sandbox.files import SCRATCH
@@ -111,10 +113,28 @@ def places_of(site: Site, identity: Identity, options: ServerOptions) -> Places:
             shared += [environment, os.path.dirname(os.path.dirname(python))]
     shared.append(sys.base_prefix)
     covered = [*options.hide, options.run_dir, options.state_dir, options.log_dir]
+    if site.within:
+        _check_tenant(site)
+        hidden = _resolved(covered)
+        ours = (PACKAGE, os.path.join(options.log_dir, site.name), sys.prefix, sys.base_prefix)
+        shared = [
+            path
+            for path in shared
+            if path in ours or is_inside(real := os.path.realpath(path), site.within) or not is_inside(real, hidden)
+        ]
     return Places(
         directory=site.directory, own=_resolved(own), shared=_resolved(shared), covered=_resolved(covered),
         scratch_bytes=site.guard.tmp,
     )  # fmt: skip
+
+
+def _check_tenant(site: Site) -> None:
+    """See that no link leads a tenant's site out of what it may name: it would see there what is hidden from it."""
+    for path in (site.directory, *site.guard.writable, *([site.environment] if site.environment else [])):
+        if not is_inside(real := os.path.realpath(path), site.within):
+            raise SiteError(
+                f"{path} leads to {real}, which lies outside of what the tenant may name", "remove the link"
+            )
 
 
 def _is_home(identity: Identity) -> bool:

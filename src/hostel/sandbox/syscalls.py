@@ -78,10 +78,10 @@ def mount(kind: str, target: str, flags: int, data: str = "") -> None:
     _checked(_libc.mount(source, os.fsencode(target), source, ctypes.c_ulong(flags), data.encode() or None))
 
 
-def open_plain(path: str) -> int:
+def open_plain(path: str, folder: int = AT_FDCWD) -> int:
     """A descriptor that only names what is at a path without any link on the way; openat2(2). Raises ``OSError``."""
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
-    return _call(_OPENAT2, AT_FDCWD, os.fsencode(path), how, len(how))
+    return _call(_OPENAT2, folder, os.fsencode(path), how, len(how))
 
 
 def clone_tree(descriptor: int) -> int:

@@ -19,7 +19,15 @@ class Source(Protocol):
 
     @property
     def folders(self) -> tuple[str, ...]:
+        """The folders of site files that belong to whoever runs Hostel: sites can be added there."""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
         """The folders whose changes mean that ``refresh`` may have something new."""
+
+    @property
+    def again(self) -> float:
+        """In how many seconds ``refresh`` is to be called even if nothing changes; 0 for never."""
 
     def read(self) -> Mapping[str, SiteFile]:
         """All site files by the name of their site."""

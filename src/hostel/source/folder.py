@@ -37,6 +37,14 @@ class FolderSource:
     def folders(self) -> tuple[str, ...]:
         return (self.folder,)
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return self.folders
+
+    @property
+    def again(self) -> float:
+        return 0.0
+
     def read(self) -> Mapping[str, SiteFile]:
         try:
             names = [name for name in os.listdir(self.folder) if is_site_file(name)]

@@ -29,6 +29,14 @@ class ProjectSource:
     def folders(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        return self.folders
+
+    @property
+    def again(self) -> float:
+        return 0.0
+
     def read(self) -> Mapping[str, SiteFile]:
         return self._files
 
