@@ -75,16 +75,18 @@ def write(path: Path, key: bytes, valid: int = 5, fill: bytes = b"") -> Path:
 
 
 def test_a_file_of_the_cache_says_whose_it_is(tmp_path: Path) -> None:
-    found = read_entry(str(write(tmp_path / "a", b"blog 17 http blog.localhost /", 99, b"\0" * 300)))
-    assert found is not None
-    assert (found.site, found.epoch, found.valid) == ("blog", "17", 99.0)
-    assert found.size >= 5000
+    for site in ("blog", "alice+blog"):
+        found = read_entry(str(write(tmp_path / "a", f"{site} 17 http blog.localhost /".encode(), 99, b"\0" * 300)))
+        assert found is not None
+        assert (found.site, found.epoch, found.valid) == (site, "17", 99.0)
+        assert found.size >= 5000
 
 
 @pytest.mark.parametrize(
     "key",
     [b"", b"blog", b"blog ", b"blog 17",
-      b"../x 17 http", b"blog x http", b"\xff\xfe 1 ", b"x" * 49 + b" 17 http", b"blog " + b"9" * 21 + b" "],
+      b"../x 17 http", b"blog x http", b"\xff\xfe 1 ", b"x" * 49 + b" 17 http", b"a+b+c 17 http", b"+blog 17 http",
+      b"blog " + b"9" * 21 + b" "],
 )  # fmt: skip
 def test_what_is_no_key_is_nobodys(tmp_path: Path, key: bytes) -> None:
     assert read_entry(str(write(tmp_path / "a", key))) is None

@@ -36,7 +36,7 @@ MARK_BYTES = 65536
 HEAD_BYTES = 4096
 LEFT_SECONDS = 3600.0  # a file that nginx has not finished in such a time is left from one that died
 VALID = struct.Struct("@Nq")  # the beginning of ngx_http_file_cache_header_t: version, valid_sec
-KEY = re.compile(rb"\nKEY: ([a-z0-9_+-]{1,81}) ([0-9]{1,20}) ")
+KEY = re.compile(rb"\nKEY: ((?:[a-z0-9_-]{1,32}\+)?[a-z0-9_-]{1,48}) ([0-9]{1,20}) ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,28 +176,11 @@ def enter_directory(path: str) -> None:
 OPERATIONS: Dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
-        reset_signals,
-        become_leader,
-        make_room,
-        arrange_files,
-        mount_proc,
-        enter_room,
-        drop_bounding_set,
-        clear_capabilities,
-        refuse_system_calls,
-        confine,
-        set_groups,
-        set_gid,
-        set_uid,
-        refuse_root,
-        set_no_new_privs,
-        set_dumpable,
-        set_umask,
-        set_limit,
-        enter_group,
-        enter_directory,
+        reset_signals, become_leader, make_room, arrange_files, mount_proc, enter_room, drop_bounding_set, clear_capabilities,
+        refuse_system_calls, confine, set_groups, set_gid, set_uid, refuse_root, set_no_new_privs, set_dumpable, set_umask,
+        set_limit, enter_group, enter_directory,
     )
-}
+}  # fmt: skip
 
 
 def run(plan: Sequence[Tuple[Any, ...]], room: int = -1) -> None:
