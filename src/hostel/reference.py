@@ -96,7 +96,6 @@ def tenant_file_page() -> str:
         "root. "
         "A change takes effect within a second, and what is not allowed any more ends at once.",
         UNITS,
-        "[How to host strangers' code](../how-to/hosting-strangers.md) has one in use.",
         "## Options",
         *(describe_site_option(option) for option in read_options(TenantOptions)),
     ]

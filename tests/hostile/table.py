@@ -28,7 +28,7 @@ MOST = 1500  # lines, of all that
 LATER = ("sandbox/landlock.py", "sandbox/seccomp.py")
 MANAGER = (
     "manager", "machine", "options", "source", "plan.py", "mounts.py", "api", "sandbox/plan.py", "sandbox/site.py",
-    "sandbox/identity.py", "sandbox/trust.py", "sandbox/users.py", "sandbox/words.py",
+    "sandbox/identity.py", "sandbox/quota.py", "sandbox/trust.py", "sandbox/users.py", "sandbox/words.py",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hostel.sandbox import quota
 from tests.support.server import Server, make_folder, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -82,6 +83,20 @@ def test_a_neighbour_is_somebody_else(server: Server) -> None:
                 result.append(False)
     """
     assert ask(server, "beta", code) == [False] * 7
+
+
+def test_a_disk_that_is_not_limited_is_said(server: Server) -> None:
+    server.site("disk", TENANT, limits={"disk": "100M"}, user="nobody")
+    wait_for(lambda: server.view("disk"), "the site")
+    assert "without 100 MB on its disk: its user is not its own alone" in server.run("explain", "disk").stdout
+    server.site("alpha", TENANT, limits={"disk": "100M"})
+    text = "100 MB on its disk"
+    wait_for(lambda: text in server.run("explain", "alpha").stdout, "the limit")
+    if why := quota.obstacle(str(server.state_dir / "sites"), FIRST):
+        assert f"without {text}: {why}" in server.run("explain", "alpha").stdout
+    else:
+        assert ask(server, "alpha", "result = 1") == 1
+        assert quota.find_limit(str(server.state_dir / "sites"), FIRST) == 100 * 2**20
 
 
 def test_a_site_s_own_user_wins(server: Server) -> None:

@@ -167,7 +167,7 @@ def test_every_guard_says_something_and_what_is_off_is_not_done(level: str, abil
     assert names <= set(OPERATIONS)
 
 
-LIMITS = Limits(2**28, 0.5, 100, 1024, 2**30, ("/cgroup/memory/blog/cgroup.procs",))
+LIMITS = Limits(2**28, 0.5, 100, 1024, 2**30, doors=("/cgroup/memory/blog/cgroup.procs",))
 
 
 def test_limits_come_first_while_it_is_root() -> None:
@@ -183,6 +183,18 @@ def test_limits_come_first_while_it_is_root() -> None:
         "limits", True,
         "256 MB of memory, the time of 0.5 processors, 100 processes and threads, 1024 open files of each process, "
         "1,024 MB in a file",
+    )  # fmt: skip
+
+
+def test_a_disk_that_cannot_be_limited_is_said() -> None:
+    limits = Limits(files=64, disk=2**30)
+    held = make_sandbox(BLOG, PLACES, Wishes("full"), ALL, limits).guards[-1]
+    assert (held.is_on, held.text) == (True, "64 open files of each process, 1,024 MB on its disk")
+    off = make_sandbox(BLOG, PLACES, Wishes("full"), ALL, replace(limits, disk_obstacle="there are no quotas")).guards[
+        -1
+    ]
+    assert (off.is_on, off.text) == (
+        False, "64 open files of each process; without 1,024 MB on its disk: there are no quotas",
     )  # fmt: skip
 
 

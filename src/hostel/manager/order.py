@@ -13,7 +13,7 @@ from hostel.options.server import ServerOptions
 from hostel.options.site import Site
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.plan import Sandbox, make_helper_plan
-from hostel.sandbox.site import state_path
+from hostel.sandbox.site import limit_disk, state_path
 from hostel.wire import StartWorker
 
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -64,6 +64,7 @@ def prepare(site: Site, identity: Identity, options: ServerOptions) -> str:
     """See that the site's user can reach what it needs; returns its state folder. Raises ``SiteError`` when it cannot."""
     if problems := find_obstacles(site, identity):
         raise SiteError(problems[0].reason, problems[0].remedy)
+    limit_disk(site, identity, options)
     return state_directory(site, options, identity)
 
 

@@ -32,7 +32,7 @@ from hostel.manager.upgrade import CODE, try_new_code
 from hostel.manager.watch import Watcher
 from hostel.options.fields import OF_TENANT, parse_site_name
 from hostel.options.server import ServerOptions
-from hostel.options.site import OWN_USER, Problem, read_site
+from hostel.options.site import Problem, read_site
 from hostel.plan import Plan, SiteFile, make_plan
 from hostel.sandbox.identity import own_identity
 from hostel.sandbox.users import give_uids
@@ -122,7 +122,7 @@ class Server:
 
     def _give_users(self, plan: Plan) -> None:
         """Have the sites that are to have a user to themselves given one. Who gets none cannot start, and says why."""
-        names = [name for name, site in plan.sites.items() if site.user == f"{OWN_USER}{name}"]
+        names = [name for name, site in plan.sites.items() if site.has_own_user]
         try:
             give_uids(self.options.state_dir, names, self.options.uid_range)
         except (SiteError, OSError) as error:

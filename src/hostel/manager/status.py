@@ -23,7 +23,7 @@ from hostel.api.views import (
 from hostel.errors import SiteError
 from hostel.manager import order as orders
 from hostel.options.check import identity_of
-from hostel.options.site import OWN_USER, Problem, Site
+from hostel.options.site import Problem, Site
 from hostel.sandbox.site import guards_of, sandbox_of
 from hostel.sandbox.words import in_words
 
@@ -111,7 +111,7 @@ def make_session(server: Server, name: str) -> SessionView:
 
 def user_of(site: Site, server: Server) -> str:
     """The name of the user that a site runs as; one that it has to itself is named after it."""
-    if site.user is not None and site.user.startswith(OWN_USER):
+    if site.has_own_user:
         return f"site-{site.name}"
     return site.user or (server.options.default_user if os.geteuid() == 0 else server.user)
 

@@ -201,13 +201,18 @@ class Site:
         return self if self.app is None or self.user is not None else replace(self, user=f"{OWN_USER}{self.name}")
 
     @property
+    def has_own_user(self) -> bool:
+        """Whether no other site and nobody else is its user."""
+        return self.user == f"{OWN_USER}{self.name}"
+
+    @property
     def for_workers(self) -> tuple[Any, ...]:
         """What a worker is made of: when it changes, new workers are needed."""
         return (
             self.app, self.interface, self.directory, self.environment, self.user, self.env,
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
             self.workers.idle_ignore, self.guard, self.sent_by_front, self.limits.memory, self.limits.cpu,
-            self.limits.processes, self.limits.files, self.limits.file_size, *self.within,
+            self.limits.processes, self.limits.files, self.limits.file_size, self.limits.disk, *self.within,
         )  # fmt: skip
 
     @property

@@ -175,6 +175,14 @@ class LimitOptions:
             examples=[1024],
         ),
     ] = 16384
+    disk: Annotated[
+        Size,
+        Field(
+            description="How much the site may have on the disk of its state folder, with what else it owns there; 0 means no "
+            "limit. Needs a user to itself (--users auto), and quotas of that file system.",
+            examples=["1G"],
+        ),
+    ] = 0
     file_size: Annotated[
         Size, Field(description="The largest file that the site may write; 0 means any size.", examples=["1G"])
     ] = 0

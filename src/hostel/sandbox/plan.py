@@ -30,7 +30,8 @@ class Abilities:
 class Limits:
     """What a site may take; 0 means no limit. Bytes, processors, and numbers.
 
-    ``doors``: the files by which a process enters the site's control group, which knows of the first three.
+    ``disk_obstacle``: why the disk cannot be limited, in words. ``doors``: the files by which a process enters the site's
+    control group, which knows of the first three.
     """
 
     memory: int = 0
@@ -38,6 +39,8 @@ class Limits:
     processes: int = 0
     files: int = 0
     file_size: int = 0
+    disk: int = 0
+    disk_obstacle: str = ""
     doors: tuple[str, ...] = ()
 
 
@@ -199,7 +202,13 @@ def _limits_guard(limits: Limits, abilities: Abilities) -> Guard:
     if limits.file_size:
         said.append(f"{limits.file_size / 2**20:,.0f} MB in a file")
     more = f"; without {', '.join(missing)}, which needs root and control groups" if missing else ""
-    return Guard("limits", bool(said) and not missing, f"{', '.join(said) or 'none'}{more}")
+    if limits.disk:
+        text = f"{limits.disk / 2**20:,.0f} MB on its disk"
+        if limits.disk_obstacle:
+            more += f"; without {text}: {limits.disk_obstacle}"
+        else:
+            said.append(text)
+    return Guard("limits", bool(said) and not more, f"{', '.join(said) or 'none'}{more}")
 
 
 def make_guards(

@@ -6,15 +6,17 @@ lies behind links, and Hostel. Paths are resolved here, once; whoever mounts the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import replace
 from functools import cache
 
-from hostel.errors import SiteError
+from hostel.errors import HostError, SiteError
 from hostel.options.server import ServerOptions
 from hostel.options.site import Site
 from hostel.options.tenant import is_inside
+from hostel.sandbox import quota
 from hostel.sandbox.abilities import find_abilities
 from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
 from hostel.sandbox.files import SCRATCH
@@ -32,14 +34,14 @@ def sandbox_of(site: Site, identity: Identity, options: ServerOptions, *, for_co
         places_of(site, identity, options),
         _wishes(site, options),
         _abilities(options),
-        _limits(site, options),
+        _limits(site, identity, options),
         has_own_zygote=not for_command and has_own_zygote(site),
     )
 
 
 def guards_of(site: Site, identity: Identity, options: ServerOptions) -> tuple[Guard, ...]:
     """What keeps a site from others here; quick enough to be asked for thousands of sites."""
-    return make_guards(identity, _wishes(site, options), _abilities(options), _limits(site, options))
+    return make_guards(identity, _wishes(site, options), _abilities(options), _limits(site, identity, options))
 
 
 def _wishes(site: Site, options: ServerOptions) -> Wishes:
@@ -59,10 +61,27 @@ def _abilities(options: ServerOptions) -> Abilities:
     return replace(find_abilities(), controllers=controllers)
 
 
-def _limits(site: Site, options: ServerOptions) -> Limits:
+def _limits(site: Site, identity: Identity, options: ServerOptions) -> Limits:
     limits = site.limits
     doors = tuple(Cgroups(trees_of(options.run_dir)).doors(site.name))
-    return Limits(limits.memory, limits.cpu, limits.processes, limits.files, limits.file_size, doors)
+    obstacle = _disk_obstacle(site, identity, options) if limits.disk else ""
+    return Limits(
+        limits.memory, limits.cpu, limits.processes, limits.files, limits.file_size, limits.disk, obstacle, doors
+    )
+
+
+def _disk_obstacle(site: Site, identity: Identity, options: ServerOptions) -> str:
+    """Why the site's disk cannot be limited, in words."""
+    if not site.has_own_user:
+        return "its user is not its own alone (--users auto gives it one; for others there is setquota)"
+    return quota.obstacle(os.path.join(options.state_dir, "sites"), identity.uid)
+
+
+def limit_disk(site: Site, identity: Identity, options: ServerOptions) -> None:
+    """Have the kernel hold ``limits.disk``, where it can; where it cannot, ``hostel explain`` says so."""
+    if site.has_own_user:
+        with contextlib.suppress(HostError):
+            quota.set_limit(os.path.join(options.state_dir, "sites"), identity.uid, site.limits.disk)
 
 
 def quota_of(site: Site) -> Quota:
