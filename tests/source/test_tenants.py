@@ -70,7 +70,7 @@ def test_a_site(homes: Homes) -> None:
     site = homes.source.read()["alice+blog"].site
     assert site is not None
     assert (site.name, site.user, site.file) == ("alice+blog", ORDINARY_USER, f"{homes.sites}/blog.toml")
-    assert homes.source.watched == (str(homes.operator), str(homes.sites))
+    assert (homes.source.watched, homes.source.foreign) == ((str(homes.operator),), (str(homes.sites),))
     assert homes.source.folders == ()
 
 
@@ -152,6 +152,24 @@ def test_too_many_sites(homes: Homes) -> None:
     assert [file.problems[0].reason for file in files.values() if not file.site] == [
         "alice may have 2 sites, and this is one more"
     ]
+
+
+def test_what_has_not_changed_is_not_read_again(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenants, "PAUSE_SECONDS", 0.0)
+    path = homes.write("blog.toml")
+    before = homes.source.read()
+    homes.write("notes.txt")
+    assert homes.source.refresh([str(homes.sites)]) is before
+    assert homes.source.read()["alice+blog"] is before["alice+blog"]
+    status = path.stat()
+    path.write_text(APP.replace("app:", "xpp:"))  # as large as before, and as old
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = homes.source.refresh([str(path)])
+    site = after["alice+blog"].site
+    assert site is not None and site.app == "xpp:application"
+    homes.say(sites=5, domains=["a.example"])
+    again = homes.source.refresh([f"{homes.operator}/alice.toml"])
+    assert again["alice+blog"].tenant is not after["alice+blog"].tenant, "judged by what holds now"
 
 
 def test_a_folder_of_very_many_files_is_not_read_to_its_end(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,10 +65,11 @@ class Server:
         self.user = own.name if own else "root"
         self.runner = Runner(options, link, front_ids, lambda: self.code.renew())
         self.files = Watcher(self.files_changed, is_exact=True)
+        self.foreign_files = Watcher(self.files_changed)  # of its own: a storm there hides nothing here
         self.code = CodeWatch(self.runner, follows_all=options.reload)
         self.last_good = LastGood(os.path.join(options.state_dir, "last-good"))
         self.roller = Roller(self._reload, options.starts)
-        self._followed: set[str] = set()  # the folders of site files that are watched
+        self._followed: set[str] = set()  # the folders of tenants that are watched
         self._looking: asyncio.TimerHandle | None = None
         self._readings: list[Mapping[str, SiteFile]] = []
         self.ended = asyncio.Event()
@@ -90,11 +91,17 @@ class Server:
     def _watched(self) -> set[str]:
         return {folder for source in self.sources for folder in source.watched}
 
+    @property
+    def _foreign(self) -> set[str]:
+        return {folder for source in self.sources for folder in source.foreign}
+
     def _follow(self) -> None:
         """Watch what the sources want watched now, and look again where they want it, or where nobody has watched yet."""
-        new = self._watched - self._followed
-        self._followed = self._watched
-        self.files.watch(self._followed)
+        now = self._foreign
+        new = now - self._followed
+        if now != self._followed:
+            self._followed = now
+            self.foreign_files.watch(now)
         pause = max((source.again for source in self.sources), default=0.0) or (FOLLOW_SECONDS if new else 0.0)
         if pause and self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(pause, self._look_again, new)
@@ -269,6 +276,7 @@ class Server:
             self.certificates.close()
         self.janitor.end()
         self.files.close()
+        self.foreign_files.close()
         self.code.close()
         self.runner.end()
         while time.monotonic() < deadline and not (self.runner.is_quiet and (self.front is None or not self.front.pid)):

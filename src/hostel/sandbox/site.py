@@ -132,28 +132,23 @@ def places_of(site: Site, identity: Identity, options: ServerOptions) -> Places:
             shared += [environment, os.path.dirname(os.path.dirname(python))]
     shared.append(sys.base_prefix)
     covered = [*options.hide, options.run_dir, options.state_dir, options.log_dir]
+    seen, writable, hidden = _resolved(shared), _resolved(own), _resolved(covered)
     if site.within:
-        _check_tenant(site)
-        hidden = _resolved(covered)
-        ours = (PACKAGE, os.path.join(options.log_dir, site.name), sys.prefix, sys.base_prefix)
-        shared = [
-            path
-            for path in shared
-            if path in ours or is_inside(real := os.path.realpath(path), site.within) or not is_inside(real, hidden)
-        ]
+        # What the tenant may have exchanged for a link is resolved once, above, and judged by where it has led.
+        ours = _resolved([PACKAGE, os.path.join(options.log_dir, site.name), sys.prefix, sys.base_prefix])
+        seen = tuple(
+            path for path in seen if path in ours or is_inside(path, site.within) or not is_inside(path, hidden)
+        )
+        for path in writable:
+            if not is_inside(path, (*site.within, *_resolved([state_path(site, options), identity.home]))):
+                raise SiteError(
+                    f"a path that it names leads to {path}, which lies outside of what the tenant may name",
+                    "remove the link",
+                )
     return Places(
-        directory=site.directory, own=_resolved(own), shared=_resolved(shared), covered=_resolved(covered),
+        directory=site.directory, own=writable, shared=seen, covered=hidden,
         scratch_bytes=site.guard.tmp,
     )  # fmt: skip
-
-
-def _check_tenant(site: Site) -> None:
-    """See that no link leads a tenant's site out of what it may name: it would see there what is hidden from it."""
-    for path in (site.directory, *site.guard.writable, *([site.environment] if site.environment else [])):
-        if not is_inside(real := os.path.realpath(path), site.within):
-            raise SiteError(
-                f"{path} leads to {real}, which lies outside of what the tenant may name", "remove the link"
-            )
 
 
 def _is_home(identity: Identity) -> bool:

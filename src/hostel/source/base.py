@@ -26,6 +26,10 @@ class Source(Protocol):
         """The folders whose changes mean that ``refresh`` may have something new."""
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        """The same of folders that belong to others, who may change them without end."""
+
+    @property
     def again(self) -> float:
         """In how many seconds ``refresh`` is to be called even if nothing changes; 0 for never."""
 

@@ -42,6 +42,10 @@ class FolderSource:
         return self.folders
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def again(self) -> float:
         return 0.0
 

@@ -34,6 +34,10 @@ class ProjectSource:
         return self.folders
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def again(self) -> float:
         return 0.0
 

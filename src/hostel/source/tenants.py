@@ -25,6 +25,7 @@ from hostel.sandbox import syscalls
 from hostel.sandbox.identity import Identity, find_identity
 from hostel.source.folder import SUFFIX, is_site_file, plain_name, read_safely
 
+Seen = dict[str, tuple[tuple[int, ...], SiteFile]]  # file name -> what it was, what it said
 ENTRIES = 1000  # of a tenant's folder that are looked at
 PAUSE_SECONDS = 1.0  # between two looks at one tenant's folder: whoever writes all the time costs no more than others
 
@@ -38,6 +39,8 @@ class TenantSource:
         self._tenants: dict[str, Tenant] = {}
         self._operators: dict[str, tuple[Problem, ...]] = {}  # what is wrong with the operator's files, by tenant
         self._sites: dict[str, dict[str, SiteFile]] = {}  # by tenant
+        self._seen: dict[str, tuple[Tenant, Seen]] = {}  # by tenant
+        self._is_changed = False
         self._looked: dict[str, float] = {}
         self._late: set[str] = set()
         self._files: Mapping[str, SiteFile] = {}
@@ -48,7 +51,11 @@ class TenantSource:
 
     @property
     def watched(self) -> tuple[str, ...]:
-        return (self.folder, *(tenant.folder for tenant in self._tenants.values()))
+        return (self.folder,)
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        return tuple(tenant.folder for tenant in self._tenants.values())
 
     @property
     def again(self) -> float:
@@ -62,7 +69,8 @@ class TenantSource:
         return self._look()
 
     def refresh(self, paths: Iterable[str]) -> Mapping[str, SiteFile]:
-        changed = {path if path in self.watched else os.path.dirname(path) for path in paths}
+        folders = {self.folder, *self.foreign}
+        changed = {path if path in folders else os.path.dirname(path) for path in paths}
         if self.folder in changed:
             before = dict(self._tenants)
             self._read_tenants()
@@ -74,6 +82,7 @@ class TenantSource:
         return self._look()
 
     def _read_tenants(self) -> None:
+        self._is_changed = True
         try:
             names = sorted(name for name in os.listdir(self.folder) if is_site_file(name))
         except OSError as error:
@@ -120,8 +129,13 @@ class TenantSource:
                 self._late.discard(name)
                 self._looked[name] = now
                 self._sites[name] = self._read_sites(self._tenants[name], self._sites.get(name, {}))
+                self._is_changed = True
+        if not self._is_changed:
+            return self._files
+        self._is_changed = False
         for name in self._sites.keys() - self._tenants.keys():
             del self._sites[name]
+            self._seen.pop(name, None)
         files = {file.name: file for some in self._sites.values() for file in some.values()}
         for name, problems in self._operators.items():
             shown = f"{name}{OF_TENANT}" if name else ""
@@ -134,7 +148,10 @@ class TenantSource:
     def _read_sites(self, tenant: Tenant, before: dict[str, SiteFile]) -> dict[str, SiteFile]:
         try:
             identity = find_identity(tenant.user, self._least)
-            return read_folder(tenant, identity)
+            known, seen = self._seen.get(tenant.name, (tenant, {}))
+            found, seen = read_folder(tenant, identity, seen if known == tenant else {})
+            self._seen[tenant.name] = tenant, seen
+            return found
         except HostelError as error:
             problem = Problem(f"{tenant.name}{OF_TENANT}", tenant.file, "", str(error), error.hint)
         except FileNotFoundError:
@@ -146,8 +163,11 @@ class TenantSource:
         return {**before, problem.site: SiteFile(problem.site, tenant.file, None, (problem,))}
 
 
-def read_folder(tenant: Tenant, identity: Identity) -> dict[str, SiteFile]:
-    """All site files of a tenant by the full name of their site. Raises ``OSError`` or ``SiteError`` for the folder."""
+def read_folder(tenant: Tenant, identity: Identity, seen: Seen) -> tuple[dict[str, SiteFile], Seen]:
+    """All site files of a tenant by the full name of their site, and what they said, so that it is not asked for again.
+
+    Raises ``OSError`` or ``SiteError`` for the folder.
+    """
     place = syscalls.open_plain(tenant.folder)
     try:
         status = os.fstat(place)
@@ -161,26 +181,59 @@ def read_folder(tenant: Tenant, identity: Identity) -> dict[str, SiteFile]:
         with os.scandir(f"/proc/self/fd/{place}") as entries:
             names = sorted(entry.name for entry in islice(entries, ENTRIES))
         found: dict[str, SiteFile] = {}
-        chosen = [name for name in names if is_site_file(name)]
-        for index, name in enumerate(chosen):
-            file = _read_file(tenant, identity, place, name, is_too_many=index >= tenant.sites)
-            found[file.name] = file
+        now: Seen = {}
+        for index, name in enumerate([name for name in names if is_site_file(name)]):
             if index >= tenant.sites:
+                file = _refuse_one_more(tenant, name)
+                found[file.name] = file
                 break  # one is enough to say so
-        return found
+            signature = (identity.uid, *_signature(name, place))
+            if name not in seen or seen[name][0] != signature:
+                now[name] = signature, _read_file(tenant, identity, place, name)
+            else:
+                now[name] = seen[name]
+            found[now[name][1].name] = now[name][1]
+        return found, now
     finally:
         os.close(place)
 
 
-def _read_file(tenant: Tenant, identity: Identity, place: int, file_name: str, *, is_too_many: bool) -> SiteFile:
+def _signature(file_name: str, place: int) -> tuple[int, ...]:
+    """What changes whenever a file does: nobody but the kernel sets the time of the last change of an inode."""
+    try:
+        status = os.stat(file_name, dir_fd=place, follow_symlinks=False)
+    except OSError as error:
+        return (error.errno or 0,)
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+    )
+
+
+def _names(tenant: Tenant, file_name: str) -> tuple[str, str]:
+    """The site's full name, and the path of its file, both fit to be shown."""
     plain = plain_name(file_name.removesuffix(SUFFIX))
-    name, shown = f"{tenant.name}{OF_TENANT}{plain}", os.path.join(tenant.folder, plain_name(file_name))
+    return f"{tenant.name}{OF_TENANT}{plain}", os.path.join(tenant.folder, plain_name(file_name))
+
+
+def _refuse_one_more(tenant: Tenant, file_name: str) -> SiteFile:
+    name, shown = _names(tenant, file_name)
+    reason = f"{tenant.name} may have {tenant.sites} sites, and this is one more"
+    return SiteFile(name, shown, None, (Problem(name, shown, "", reason, "remove some"),), tenant)
+
+
+def _read_file(tenant: Tenant, identity: Identity, place: int, file_name: str) -> SiteFile:
+    name, shown = _names(tenant, file_name)
+    plain = name.partition(OF_TENANT)[2]
 
     def refuse(reason: str, remedy: str) -> SiteFile:
         return SiteFile(name, shown, None, (Problem(name, shown, "", reason, remedy),), tenant)
 
-    if is_too_many:
-        return refuse(f"{tenant.name} may have {tenant.sites} sites, and this is one more", "remove some")
     if not SITE_NAME.fullmatch(plain):
         reason = (
             "a site's name is 1 to 48 small letters, digits, '-' and '_', beginning and ending with a letter or digit"
