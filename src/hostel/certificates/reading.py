@@ -55,7 +55,7 @@ def read_answer(data: bytes, count: int) -> list[Pair | Complaint]:
         if not isinstance(answer, list) or len(answer) != count:
             raise ValueError("another number of answers than of questions")
         return [_read_one(one) for one in answer]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise PeerError(f"cannot read what was found out about a certificate: {plain(str(error), 200)}") from None
 
 

@@ -22,6 +22,7 @@ from hostel.options.site import Site
 RETRY_SECONDS = 0.5  # a failed site is not tried more often than this because of changes
 RENEW_SECONDS = 0.0002  # for each failed site, between two times when what is watched is worked out anew
 SOURCES = 200  # of one failure whose folders are watched
+DEEPEST = 50  # folders in each other that a source may lie in: each costs a look, whenever anything is renewed
 
 
 class CodeWatch:
@@ -101,9 +102,17 @@ def places_to_mend(site: Site, failure: Failure) -> set[str]:
     # The sources are named by the worker, and it is not to learn by its restarts what others do.
     top = os.path.join(os.path.realpath(site.directory), "")
     for folder in {os.path.dirname(source) for source in failure.sources[:SOURCES]}:
-        if os.path.join(os.path.realpath(folder), "").startswith(top):
+        if os.path.join(real_path(folder), "").startswith(top):
             places.add(folder)
     return places
+
+
+def real_path(folder: str) -> str:
+    """Where a folder is that a worker has named; empty for what cannot be one."""
+    try:
+        return os.path.realpath(folder) if folder.count("/") <= DEEPEST else ""
+    except ValueError:  # a zero byte, or what is no text of any file system
+        return ""
 
 
 def is_code(path: str, site: Site) -> bool:
