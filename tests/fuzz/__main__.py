@@ -18,7 +18,7 @@ INSTRUMENTED = ["hostel", "json", "tomli"]
 
 def play(name: str, arguments: list[str]) -> None:
     """Never returns: libFuzzer ends the process."""
-    import atheris  # type: ignore[import-not-found]  # not among what the tests need
+    import atheris  # not among what the tests need
 
     with atheris.instrument_imports(include=INSTRUMENTED):
         from tests.fuzz.targets import TARGETS

@@ -60,7 +60,7 @@ def target(*seeds: bytes) -> Callable[[Target], Target]:
 def is_printable(text: str) -> bool:
     """Whether it can be shown in one line without moving the cursor, and written as UTF-8."""
     text.encode()
-    return not any(ord(sign) < 32 and sign != "\t" or 127 <= ord(sign) < 160 for sign in text)
+    return not any((ord(sign) < 32 and sign != "\t") or 127 <= ord(sign) < 160 for sign in text)
 
 
 # --- the uwsgi protocol ------------------------------------------------------------------------------------------------
@@ -187,7 +187,15 @@ def wire_message(data: bytes) -> None:
         assert wire.decode(wire.encode(message)) == message
     if isinstance(message, wire.StartFailed):
         site = make_site()
-        failure = Failure("", 0.0, site.name, 1, logs.escape_text(message.step), logs.escape_text(message.reason), sources=message.sources)
+        failure = Failure(
+            "",
+            0.0,
+            site.name,
+            1,
+            logs.escape_text(message.step),
+            logs.escape_text(message.reason),
+            sources=message.sources,
+        )
         begin = time.monotonic()
         assert places_to_mend(site, failure)
         assert time.monotonic() - begin < 5, "it takes too long to know where it may be mended"
@@ -253,7 +261,12 @@ def loop() -> asyncio.AbstractEventLoop:
 BOARD = struct.pack("8d", 1, 100.0, 5, 0, 99.0, 0, 0, 0.5) + scoreboard.make_note("id", "GET", "/a?b")
 
 
-@target(BOARD, BOARD.ljust(512, b"\0") * 2, struct.pack("8d", *[math.nan] * 8), struct.pack("8d", *[math.inf, -math.inf] * 4))
+@target(
+    BOARD,
+    BOARD.ljust(512, b"\0") * 2,
+    struct.pack("8d", *[math.nan] * 8),
+    struct.pack("8d", *[math.inf, -math.inf] * 4),
+)
 def scoreboard_reading(data: bytes) -> None:
     """What a worker wrote into its scoreboard, through all that is done with it."""
     memory = bytearray(data[:2048].ljust(2048, b"\0"))
@@ -286,7 +299,9 @@ class Kept(logs.Log):
         self.data += data
 
 
-@target(b"a line\nanother\n", b"no end", b"\x1b[31mred\r\n\xff\xfe\n\n", "\u202eright to left\u2028".encode(), b"x" * 20_000)
+@target(
+    b"a line\nanother\n", b"no end", b"\x1b[31mred\r\n\xff\xfe\n\n", "\u202eright to left\u2028".encode(), b"x" * 20_000
+)
 def log_lines(data: bytes) -> None:
     """What a worker writes, in pieces: each line becomes one of the log, or some, and none can pretend to be another."""
 
@@ -377,7 +392,12 @@ def site_file(data: bytes) -> None:
     for problem in problems:
         assert is_printable(str(problem)) and is_printable(problem.remedy), str(problem)
     if site is not None:
-        for path in (site.directory, site.environment or "/", *site.reload_on, *(path for _, path in (*site.static, *site.private, *site.errors))):
+        for path in (
+            site.directory,
+            site.environment or "/",
+            *site.reload_on,
+            *(path for _, path in (*site.static, *site.private, *site.errors)),
+        ):
             assert os.path.isabs(path) and is_printable(path), path
         for name, value in site.env:
             assert name and "=" not in name and "\0" not in name + value
@@ -395,7 +415,13 @@ STATIC = os.path.join(os.path.dirname(__file__), "static")
 """
 
 
-@target(APPLICATION, b"app = lambda e, s: []\n", b"# coding: rot13\nx = 1\n", b"a = b'\\xff' * 10 ** 9\n" * 3, b"def application(e, s): pass")
+@target(
+    APPLICATION,
+    b"app = lambda e, s: []\n",
+    b"# coding: rot13\nx = 1\n",
+    b"a = b'\\xff' * 10 ** 9\n" * 3,
+    b"def application(e, s): pass",
+)
 def project(data: bytes) -> None:
     """The text of a program, looked at without running it."""
     path = _folder() / "app.py"
@@ -404,9 +430,11 @@ def project(data: bytes) -> None:
     try:
         found = detect(str(path.parent))
     except UsageError as error:
-        assert is_printable(str(error)) and is_printable(error.hint)
+        said: tuple[str, ...] = (str(error), error.hint)
     else:
-        assert all(map(is_printable, found.notes)) and json.dumps(found.options)
+        said = found.notes
+        assert json.dumps(found.options)
+    assert all(map(is_printable, said)), said
     assert time.monotonic() - begin < 20, "it takes too long"
 
 

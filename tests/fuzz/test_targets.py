@@ -8,17 +8,32 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import SEEDS, TARGETS, loop
 
-EXAMPLES = dict.fromkeys(TARGETS, 120) | {"project": 40, "wire_message": 250, "uwsgi_block": 300, "scoreboard_reading": 250}
+EXAMPLES = dict.fromkeys(TARGETS, 120) | {
+    "project": 40,
+    "wire_message": 250,
+    "uwsgi_block": 300,
+    "scoreboard_reading": 250,
+}
 PIECES = {
-    "uwsgi": [b"\0", b"\xff\xff", b"\x05\0UWSGI", b"\x0a\0UWSGI_FILE", b"\x01\0", b"HTTP_A", b"\x0e\0CONTENT_LENGTH\x02\0-1", b"nan"],
-    "json": [b"[", b"]", b'"', b",", b"{", b"}", b":", b"null", b"NaN", b"-1", b"1e999", b"9" * 400, b"\\u0000", b"\\ud800", b"true"],
+    "uwsgi": [b"\0", b"\xff\xff", b"\x05\0UWSGI", b"\x0a\0UWSGI_FILE", b"\x01\0", b"HTTP_A",
+             b"\x0e\0CONTENT_LENGTH\x02\0-1", b"nan"],
+    "json": [b"[", b"]", b'"', b",", b"{", b"}", b":", b"null", b"NaN", b"-1", b"1e999", b"9" * 400,
+             b"\\u0000", b"\\ud800", b"true"],
     "text": [b"\n", b"\r", b"\0", b"\x1b[2J", b"\xe2\x80\xae", b"\xff", b'"', b"\\", b"=", b"[", b"]", b"%", b"\xc2\x85", b"\t"],
-    "code": [b"\n", b"(", b")", b"app", b"=", b"*", b"10**9", b" if ", b"lambda: ", b"import os", b"\0", b"class app:", b"f'{", b"}'", b"#"],
+    "code": [b"\n", b"(", b")", b"app", b"=", b"*", b"10**9", b" if ", b"lambda: ", b"import os", b"\0", b"class app:",
+             b"f'{", b"}'", b"#"],
 }  # fmt: skip
 
 
 def pieces_for(name: str) -> list[bytes]:
-    kind = {"wire": "json", "api": "json", "certificate": "json", "uwsgi": "uwsgi", "scoreboard": "uwsgi", "project": "code"}
+    kind = {
+        "wire": "json",
+        "api": "json",
+        "certificate": "json",
+        "uwsgi": "uwsgi",
+        "scoreboard": "uwsgi",
+        "project": "code",
+    }
     return PIECES[kind.get(name.partition("_")[0], "text")]
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
-from typing import Any, Awaitable, Callable, Dict, Iterable, List, Tuple
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, Set, Tuple
 
 from hostel.worker.clock import WaitClock
 from hostel.worker.queueing import QueueBound
-from hostel.worker.response import split_vary
+from hostel.worker.response import DROPPED, KNOWN_NAMES, TOKEN, split_vary
 from hostel.worker.running import Running, Scope, id_of, request_of
 from hostel.worker.sendfile import redirect_headers
 from hostel.worker.stuck import RequestTooLong
@@ -20,6 +21,9 @@ from hostel.worker.telling import FRONT_PAGES, complain_of, is_gone
 
 UNBUFFERED = (b"x-accel-buffering", b"no")
 SETTLED = frozenset((b"content-length", b"cache-control", b"expires", b"x-accel-buffering", b"x-accel-redirect"))
+BROKEN = re.compile(rb"[\r\n\0]")
+_DROPPED = frozenset(name.encode() for name in DROPPED)
+_names: Set[bytes] = set()  # that are names
 Receive = Callable[[], Awaitable[Dict[str, Any]]]
 Send = Callable[[Dict[str, Any]], Awaitable[None]]
 
@@ -80,15 +84,15 @@ class Counted:
 
         async def send_noted(message: Dict[str, Any]) -> None:
             nonlocal is_started
-            is_started = True
             if message["type"] in ("http.response.start", "websocket.accept"):
-                headers = redirect_headers(message.get("headers", ()))
+                headers = redirect_headers(check_head(message))
                 is_passed_on = message["type"] == "http.response.start" and is_stream(headers)
                 headers += [note, UNBUFFERED] if is_passed_on else [note]
                 message = {**message, "headers": heed_vary(headers, is_to_be_kept)}
                 running.progress(task, is_event_stream(message["headers"]))
             elif message.get("more_body"):
                 running.progress(task)
+            is_started = True
             await send(message)
 
         if scope["type"] == "http" and not self._may_run(waited, receive):
@@ -125,6 +129,36 @@ def has_left(receive: Receive) -> bool:
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     connection = transport.get_extra_info("socket") if transport is not None else None
     return connection is not None and is_gone(connection.fileno())
+
+
+def check_head(message: Dict[str, Any]) -> List[Tuple[bytes, bytes]]:
+    """The headers of a response that are the application's to send: those of the connection are not, nor are ours.
+
+    Raises ``ValueError`` for what would end the head, or another answer: uvicorn takes any status, and the front passes one
+    below 200 on as the beginning of an answer, whose end is whatever the application has sent.
+    """
+    status = message.get("status", 200)
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"status {status!r} is not a number from 200 to 599")
+    headers, length = [], None
+    for name, value in message.get("headers", ()):
+        name = name.lower()
+        if name not in _names:
+            if not name or not TOKEN.issuperset(name.decode("latin-1")):
+                raise ValueError(f"header name {name!r} is not a token (RFC 9110, section 5.6.2)")
+            if len(_names) < KNOWN_NAMES:
+                _names.add(name)
+        if name == b"content-length":
+            if not value.isdigit() or length not in (None, value):
+                raise ValueError(f"Content-Length {value!r} is not a number, or another one than before")
+            if length is not None:
+                continue
+            length = value
+        if name not in _DROPPED:
+            headers.append((name, value))
+    if BROKEN.search(b"".join([value for _, value in headers])):
+        raise ValueError("a header contains CR, LF or NUL")
+    return headers
 
 
 def is_event_stream(headers: Iterable[Tuple[bytes, bytes]]) -> bool:

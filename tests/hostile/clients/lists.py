@@ -1,8 +1,8 @@
 """The lists of what hostile clients send: framing of bodies, and paths that lead out of folders.
 
-Written from RFC 9112 (sections 5 to 7 and 11.2), the advisories in ``docs/explanation/advisories.md``, and what is known of
-tools as smuggler.py, h2csmuggler and the HTTP Garden. In the bytes, ``{host}`` is a witness's, and ``{inner}`` the request that is
-to be smuggled.
+Written from RFC 9112 (sections 5 to 7 and 11.2), the advisories of other servers, and what is
+known of tools as smuggler.py, h2csmuggler and the HTTP Garden. In the bytes, ``{host}`` is a witness's, and ``{inner}`` the
+request that is to be smuggled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ POST = b"POST /outer HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
 TE = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def chunked(name: bytes = b"Transfer-Encoding", value: bytes = b"chunked", colon: bytes = b": ", end: bytes = b"\r\n") -> bytes:
+def chunked(
+    name: bytes = b"Transfer-Encoding", value: bytes = b"chunked", colon: bytes = b": ", end: bytes = b"\r\n"
+) -> bytes:
     """A request with both framings, the inner one behind the end of its chunks (TE.CL and TE.TE)."""
     return POST + b"Content-Length: 5\r\n" + name + colon + value + end + b"\r\n0\r\n\r\n{inner}"
 

@@ -123,7 +123,13 @@ def test_a_body_that_never_comes_is_no_request(server: Server, kind: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "data",
-    [b"GET /old\r\n", b"GET /old\n", b"GET  /old\r\n", b"GET /old\r\nHost: {host}\r\n\r\n", b"GET /old HTTP/0.9\r\n\r\n"],
+    [
+        b"GET /old\r\n",
+        b"GET /old\n",
+        b"GET  /old\r\n",
+        b"GET /old\r\nHost: {host}\r\n\r\n",
+        b"GET /old HTTP/0.9\r\n\r\n",
+    ],
     ids=ascii,
 )
 def test_http_0_9_has_no_host_and_so_no_site(server: Server, kind: str, data: bytes) -> None:
@@ -135,7 +141,9 @@ def test_http_0_9_has_no_host_and_so_no_site(server: Server, kind: str, data: by
 def test_bytes_behind_the_last_request_are_nothing(server: Server, kind: str) -> None:
     """``Connection: close`` ends the conversation, whatever comes behind it."""
     for line, body in ((b"Content-Length: 5", b"hello"), (b"Transfer-Encoding: chunked", b"0\r\n\r\n"), (b"X: y", b"")):
-        answers = replies(exchange(server, request(kind, b"POST /last HTTP/1.1", line, body=body) + fill(INNER, kind) * 3))
+        answers = replies(
+            exchange(server, request(kind, b"POST /last HTTP/1.1", line, body=body) + fill(INNER, kind) * 3)
+        )
         assert [each.status for each in answers] == [200]
         assert [each["PATH_INFO"] for each in seen(server)] == ["/last"]
 
@@ -144,7 +152,11 @@ def test_bytes_behind_the_last_request_are_nothing(server: Server, kind: str) ->
 @pytest.mark.parametrize("protocol", [b"h2c", b"HTTP/2.0", b"websocket, h2c", b"TLS/1.3", b"\twebsocketx"])
 def test_no_tunnel_is_made_for_other_protocols(server: Server, kind: str, protocol: bytes) -> None:
     """Through a connection that has changed its protocol an application could be asked past the front (h2csmuggler)."""
-    lines = (b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", b"Upgrade: " + protocol)
+    lines = (
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        b"Upgrade: " + protocol,
+    )
     data = request(kind, b"GET /upgrade HTTP/1.1", *lines, close=False)
     answers = replies(exchange(server, data, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", fill(INNER, kind)))
     assert 101 not in [each.status for each in answers]

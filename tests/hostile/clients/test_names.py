@@ -27,7 +27,8 @@ HOSTS = [
     b"@:evil.example", b"@@evil.example", b"@@@", b"user:password@@", b"evil.example@@", b"@/evil.example", b"@\\evil.example",
     b"@#evil.example", b"@?evil.example", b"@,evil.example", b"@;evil.example", b"@ evil.example", b"@\tevil.example",
     b"@%00evil.example", b"@%0d%0aX-Evil:1", b"%40", b"@\0", b"@\0.evil.example", b"@\x01", b"@\x7f", b"@\xff", b"@\xc2\xad",
-    b"\xef\xbc\xb7sgi.localhost", b"evil.example", b"evil_name.example", b".@", b"-", b"_", b"*", b"", b" ", b".", b"..", b"[::1]",
+    b"\xef\xbc\xb7sgi.localhost", b"evil.example", b"evil_name.example", b".@", b"-", b"_", b"*", b"", b" ", b".", b"..",
+    b"[::1]",
     b"[::1]:80", b"[::ffff:127.0.0.1]", b"[@]", b"[::1%25lo]", b"[", b"]", b"127.0.0.1", b"2130706433", b"0x7f.1", b"localhost",
     b"a" * 300, b"a" * 300 + b".@", b"a." * 130 + b"@", b"$host", b"${hostel_at}", b"../@", b"@/../evil", b"hosts", b"http://@/",
     b'"@"', b"'@'", b"<@>", b"{@}", b"xn--", b"xn--a.@",
@@ -137,8 +138,14 @@ def test_names_that_could_become_others(server: Server, kind: str, joint: bytes)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_many_times(server: Server, kind: str) -> None:
     """Each line is a claim: none of them comes through because there are others."""
-    lines = [b"%s: 6.6.6.%d" % (name, number) for number in range(30) for name in (b"X-Forwarded-For", b"x-real-ip", b"FORWARDED")]
-    assert replies(exchange(server, request(kind, b"GET / HTTP/1.1", *lines, b"X-Own: 1", b"x-own: 2")))[0].status == 200
+    lines = [
+        b"%s: 6.6.6.%d" % (name, number)
+        for number in range(30)
+        for name in (b"X-Forwarded-For", b"x-real-ip", b"FORWARDED")
+    ]
+    assert (
+        replies(exchange(server, request(kind, b"GET / HTTP/1.1", *lines, b"X-Own: 1", b"x-own: 2")))[0].status == 200
+    )
     (found,) = seen(server)
     assert "6.6.6" not in str(found)
     assert found["HTTP_X_OWN"] in ("1, 2", "2")  # of an ASGI scope, where they are two, the witness has the last

@@ -18,9 +18,11 @@ UP = [
     "../", "..%2f", "..%2F", "%2e%2e/", "%2e%2e%2f", ".%2e/", "%2e./", "..%252f", "%252e%252e%252f", "%25252e%25252e%25252f",
     "..\\", "..%5c", "%2e%2e%5c", "..%255c", "..%c0%af", "%c0%ae%c0%ae/", "%c0%ae%c0%ae%c0%af", "%e0%80%ae%e0%80%ae%e0%80%af",
     "..%c1%9c", "..%c0%2f", "%u002e%u002e%u2215", "..%u2215", "%uff0e%uff0e%uff0f", "%ef%bc%8e%ef%bc%8e%ef%bc%8f", "\u2025/",
-    "\uff0e\uff0e\uff0f", "..;/", "..;a=b/", "..%3b/", "..%00/", "..%0d/", "..%0a/", "..%09/", "..%20/", "..+/", "....//", "..../",
+    "\uff0e\uff0e\uff0f", "..;/", "..;a=b/", "..%3b/", "..%00/", "..%0d/", "..%0a/", "..%09/", "..%20/", "..+/", "....//",
+    "..../",
     "...//", ".././", "./../", "//../", "/..//", "..//", "%2e%2e//", "..%2f%2f", "..?/", "..#/", "..%23/", "..%3f/", "..%ff/",
-    "..\x01/", "..\t/", "..\x7f/", "..%", "%%32%65%%32%65/", "%2e%2e%2f%00", "..%e2%80%8b/", "..:/", "..,/", "..|/", "..*/", "..~/",
+    "..\x01/", "..\t/", "..\x7f/", "..%", "%%32%65%%32%65/", "%2e%2e%2f%00", "..%e2%80%8b/", "..:/", "..,/", "..|/", "..*/",
+    "..~/",
 ]  # fmt: skip
 PLACES = ["/", "/static/", "/static/inner/", "/files/", "/static", "/static/../static/", "/static/a.txt/", "/nothing/"]
 TARGETS = ["secret.txt", "secret.txt%00.txt", "secret.txt/", "secret.txt?", "..//secret.txt", "app.py"]
@@ -52,9 +54,11 @@ def attempts() -> Iterator[str]:
         yield f"{place}{up * 3}run/control.sock"
     for up, target in itertools.product(("../", "%2e%2e%2f", "..%5c", "..%00/"), TARGETS):
         yield f"/static/{up}{target}"
-    yield from ("/files-beside.txt", "/static%00/../secret.txt", "/%5c%5c..%5csecret.txt", "/static/%2fetc/passwd", "//etc/passwd",
+    yield from ("/files-beside.txt", "/static%00/../secret.txt", "/%5c%5c..%5csecret.txt",
+                "/static/%2fetc/passwd", "//etc/passwd",
                 "/static//etc/passwd", "/static/C:/secret.txt", "/static/~root/.profile", "/.hostel/file/../secret.txt",
-                "/.hostel/send/a.txt", "/.hostel/link/../../secret.txt", "/.hostel/redirect/etc/passwd", "/.well-known/acme-challenge/../../secret.txt",
+                "/.hostel/send/a.txt", "/.hostel/link/../../secret.txt", "/.hostel/redirect/etc/passwd",
+                "/.well-known/acme-challenge/../../secret.txt",
                 "/.well-known/acme-challenge/%2e%2e/run/front.pid", "/static/a.txt/../../secret.txt")  # fmt: skip
 
 

@@ -80,7 +80,8 @@ ASGI = """
             seen["body"] = (await read(receive)).decode("latin-1")
             answer = answers.pop("next", None)
             if answer:
-                status = answer["status"] if isinstance(answer["status"], int) else int(answer["status"][:3])
+                status = answer["status"].partition(" ")[0]
+                status = int(status) if status.isdigit() else status
                 headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer["headers"]]
                 parts = [part.encode("latin-1") for part in answer["body"]]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -178,7 +179,7 @@ def exchange(server: Server, *pieces: bytes) -> bytes:
 
 def replies(data: bytes) -> list[Reply]:
     """The answers that a client reads out of these bytes, one after the other; whatever is no answer is an error."""
-    found = []
+    found: list[Reply] = []
     while data:
         if not data.startswith(b"HTTP/1.1 "):
             assert data.lstrip().startswith((b"<", b"witness")), f"this is no answer: {data[:200]!r}"  # to HTTP/0.9
