@@ -1,6 +1,6 @@
 """The lists of what hostile clients send: framing of bodies, and paths that lead out of folders.
 
-Written from RFC 9112 (sections 5 to 7 and 11.2), the advisories of other servers, and what is
+Written from RFC 9112 (sections 5 to 7 and 11.2), the advisories in ``docs/explanation/advisories.md``, and what is
 known of tools as smuggler.py, h2csmuggler and the HTTP Garden. In the bytes, ``{host}`` is a witness's, and ``{inner}`` the
 request that is to be smuggled.
 """
