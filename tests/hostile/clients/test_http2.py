@@ -17,7 +17,7 @@ from tests.hostile.clients import http2 as h2
 from tests.hostile.clients.witness import KINDS, add_witnesses, seen
 from tests.support.server import command_of, make_folder, nginx_binaries, wait_for
 
-PROTOCOL_ERROR = 1
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module", params=sorted(nginx_binaries()))
@@ -264,7 +264,7 @@ def test_rapid_resets_do_not_starve_the_neighbours(server: SafeServer, kind: str
         is_over.set()
         thread.join()
     assert waits and sorted(waits)[len(waits) // 2] < 5
-    assert server.get(kind).status == 200
+    wait_for(lambda: server.get(kind).status == 200, "the site to have done with it")
     reached = seen(server)
     assert len([each for each in reached if each["PATH_INFO"] == "/reset"]) < 30_000
     assert server.view(kind)["problems"] == []
