@@ -20,6 +20,7 @@ from tests.front.test_routes import front_pids
 from tests.support.certificates import Shaken, ask_http2, make_pair, shake, write_pair
 from tests.support.server import DEADLINE, ORDINARY_USER, Server, free_port, make_folder, nginx_binaries, wait_for
 
+pytestmark = pytest.mark.server
 OWN, SHARED, WILD, DEFAULT = 101, 102, 103, 104  # serials
 WEBSOCKET = """
     async def application(scope, receive, send):
@@ -89,6 +90,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[SafeServer]:
 
 
 def test_each_name_has_its_certificate(server: SafeServer) -> None:
+    wait_for(lambda: all(map(server.serial, ("own.example", "shared.example", "x.wild.example"))), "the certificates")
     found = {
         name: server.serial(name)
         for name in ("own.example", "www.own.example", "shared.example", "x.wild.example", "y.wild.example", "bare.example",
