@@ -4,7 +4,8 @@ Manager, zygotes, workers, and both kinds of nginx processes are killed while vi
 killed worker is lost; so each failure of a site whose own worker was killed at that moment is its own, and all others are
 counted as failures of others. In the second half the manager is left alone, so that its memory has time to grow.
 
-MINUTES, SITES: how long, and how many sites. The end compares with a calm beginning: processes, descriptors, files, memory.
+MINUTES, SITES, PAUSE: how long, how many sites, and the most seconds between two kills. The end compares with a calm
+beginning: processes, descriptors, files, memory.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ IDLE = 4  # seconds until a site sleeps: the calm is soon there
 NEAR = 3.0  # seconds around the death of a site's worker in which its failures are its own
 WAKING = 5.0  # seconds until the first kill: the visitors wake all sites at once
 CALM_SECONDS = 60.0
-PAUSES = (0.2, 1.5)  # seconds between two kills, at least and at most
+PAUSES = (0.2, float(os.environ.get("PAUSE", "1.5")))  # seconds between two kills, at least and at most
 TARGETS = {
     "worker": 8,
     "zygote": 2,
@@ -235,9 +236,8 @@ def show(report: Report) -> None:
     for name, before in report.before.memory.items():
         print(f"  memory of {name:<24} {report.after.memory[name]:8.1f} MB (before: {before:.1f})")
     if report.peaks:
-        print(
-            f"  memory of the manager left alone   {report.peaks[0]:8.1f} MB at first, {report.peaks[-1]:.1f} at last"
-        )
+        points = [report.peaks[(len(report.peaks) - 1) * part // 8] for part in range(9)]
+        print(f"  memory of the manager left alone   {' '.join(f'{point:.1f}' for point in points)} MB")
     print(f"  leaked                             {report.leaks() or 'nothing'}")
 
 

@@ -2,6 +2,8 @@
 
 What counts is how many get their page in time, as a share of what the site does when nobody has to wait. And what the
 visitors of another site on the same machine notice of it.
+
+SECONDS, ROUNDS: of each measurement; SERVERS, PARTS: which of them, separated by commas.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from bench.visitors import visit
 
 SECONDS = float(os.environ.get("SECONDS", "12"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
+SERVERS = os.environ.get("SERVERS", "Hostel,uWSGI,gunicorn,Granian").split(",")
+PARTS = os.environ.get("PARTS", "wait,compute,slices,neighbour").split(",")
 PATIENCE = 1.0
 LOADS = (2, 5)
+NEIGHBOUR_RATE = 80  # of its visitors, per second
 WANTED = 0.9
 WARM_SECONDS = 3  # of overload before it is looked at: what it brings about at first is over
 # The page is made by waiting for something (a database), or by computing.
@@ -40,6 +45,21 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, world!"]
 """
+# Its loop goes round between the slices: visitors are accepted while others' pages are being made.
+ASGI = """
+import asyncio, time
+
+async def application(scope, receive, send):
+    if scope["type"] == "http":
+        for _ in range(10):
+            end = time.thread_time() + 0.001
+            while time.thread_time() < end:
+                pass
+            await asyncio.sleep(0)
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"13")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"Hello, world!"})
+"""
 Target = tuple[int, str]  # port and host name
 
 
@@ -55,10 +75,10 @@ def capacity_of(target: Target, path: str) -> float:
 @contextlib.contextmanager
 def all_servers(folder: Path) -> Iterator[dict[str, Target]]:
     """Hostel and its peers with one process each for the same application, behind the same nginx."""
-    folder.joinpath("app.py").write_text(APPLICATION)
+    folder.joinpath("asgi.py").write_text(ASGI)
     server = Server(folder / "hostel")
+    server.site("asgi", None, app="asgi:application", directory=str(folder), workers={"min": 1, "max": 1})
     server.site("site", None, app="app:application", directory=str(folder), workers={"min": 1, "max": 1})
-    folder.chmod(0o777)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     peers = {
         "uWSGI": ("uwsgi", [
@@ -70,7 +90,7 @@ def all_servers(folder: Path) -> Iterator[dict[str, Target]]:
             BIN / "gunicorn", "-w", "1", "--chdir", folder, "--umask", "0", "-b", f"unix:{folder}/gunicorn.sock",
             "app:application",
         ]),
-        "granian": ("http", [
+        "Granian": ("http", [
             BIN / "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "1", "--uds",
             f"{folder}/granian.sock", "--uds-permissions", "666", "--working-dir", folder, "app:application",
         ]),
@@ -78,9 +98,11 @@ def all_servers(folder: Path) -> Iterator[dict[str, Target]]:
     with contextlib.ExitStack() as stack:
         stack.callback(server.kill)
         server.start()
-        wait_for(lambda: server.workers("site"))
+        wait_for(lambda: server.workers("site") and server.workers("asgi"))
         targets: dict[str, Target] = {"Hostel": (server.port, "site.localhost")}
         for name, (kind, command) in peers.items():
+            if name not in SERVERS:
+                continue
             stack.enter_context(process([str(part) for part in command], env=environment))
             path = folder / f"{name.lower()}.sock"
             wait_for_socket(path)
@@ -103,10 +125,10 @@ def neighbours(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def visitors(target: Target, rate: float) -> Iterator[None]:
+def visitors(target: Target, rate: float, path: str) -> Iterator[None]:
     """Visitors from a process of their own, who have been coming for a while."""
     port, host = target
-    call = f"visit({port}, {host!r}, rate={rate}, seconds=3600, patience={PATIENCE}, path='/compute')"
+    call = f"visit({port}, {host!r}, rate={rate}, seconds=3600, patience={PATIENCE}, path={path!r})"
     code = f"from bench.visitors import visit; {call}"
     with process([sys.executable, "-c", code]):
         time.sleep(WARM_SECONDS)
@@ -130,18 +152,20 @@ def compare(targets: dict[str, Target], path: str, title: str) -> None:
     sys.stdout.flush()
 
 
-def neighbour(server: Server) -> None:
-    """What the visitors of one site notice of the overload of another, which computes: the server's own choice of workers."""
+def neighbour(server: Server, path: str) -> None:
+    """What the visitors of one site notice of the overload of another: the server's own choice of workers."""
     print(
-        "\na neighbour's pages while another site is offered too much: the slowest of a hundred, in ms (wanted: 1.5 times)"
+        f"\na neighbour's pages while another site is offered too much for its {path}: "
+        "the slowest of a hundred, in ms (wanted: 1.5 times)"
     )
     quiet, busy = (server.port, "quiet.localhost"), (server.port, "busy.localhost")
-    capacity = capacity_of(busy, "/compute")
+    capacity_of(quiet, "/")  # its workers are there, and stay
+    capacity = capacity_of(busy, path)
     found: dict[str, list[float]] = {"alone": [], **{f"beside {load} times": [] for load in LOADS}}
     for _ in range(ROUNDS):
         for name, load in zip(found, (0, *LOADS), strict=True):
-            with visitors(busy, capacity * load) if load else contextlib.nullcontext():
-                visits = visit(*quiet, rate=50, seconds=SECONDS, patience=10.0)
+            with visitors(busy, capacity * load, path) if load else contextlib.nullcontext():
+                visits = visit(*quiet, rate=NEIGHBOUR_RATE, seconds=SECONDS, patience=10.0)
             found[name].append(visits.percentile(0.99) * 1000)
             assert set(visits.answers) == {"200"}, visits.answers
     for name, values in found.items():
@@ -153,11 +177,20 @@ def neighbour(server: Server) -> None:
 def main() -> None:
     folder = make_folder()
     try:
-        with all_servers(folder) as targets:
-            compare(targets, "/", "pages that wait for 10 ms")
-            compare(targets, "/compute", "pages that compute for 10 ms")
-        with neighbours(folder) as server:
-            neighbour(server)
+        folder.joinpath("app.py").write_text(APPLICATION)
+        folder.chmod(0o777)
+        with all_servers(folder) if PARTS != ["neighbour"] else contextlib.nullcontext({}) as targets:
+            if "wait" in PARTS:
+                compare(targets, "/", "pages that wait for 10 ms")
+            if "compute" in PARTS:
+                compare(targets, "/compute", "pages that compute for 10 ms")
+            if "slices" in PARTS:
+                slices = {"Hostel": (targets["Hostel"][0], "asgi.localhost")}
+                compare(slices, "/", "pages of an ASGI application that compute for 10 ms in slices")
+        if "neighbour" in PARTS:
+            with neighbours(folder) as server:
+                for path in ("/compute", "/wait"):
+                    neighbour(server, path)
     finally:
         shutil.rmtree(folder)
 

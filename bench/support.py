@@ -25,7 +25,8 @@ CONNECTIONS = 32
 
 @contextlib.contextmanager
 def process(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, ended with all its children."""
+    """A process in a session of its own, ended with all its children, also when a scenario is ended by SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True, **options,  # type: ignore[call-overload]

@@ -228,9 +228,11 @@ def test_follow_logs_until_ctrl_c(server: Server) -> None:
         write(log, "2026-11-21T00:00:00.000Z [1.1] in the new file")
         wait_for(lambda: "in the new file" in output.read_text(), "the new file to be followed")
         assert "GET /0 " in output.read_text()
-    finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
     assert "Traceback" not in output.read_text()
 
 
