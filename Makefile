@@ -44,7 +44,7 @@ venv:
 	@umask 022; scripts/setup.sh $(VENV) $(INSTALL)[examples] -r requirements/test.txt
 
 system-packages:
-	@scripts/system-packages.sh nginx chromium
+	@scripts/system-packages.sh nginx chromium gcc
 
 test-other-pythons:
 	@scripts/other-pythons.sh

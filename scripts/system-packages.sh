@@ -4,6 +4,8 @@ set -eu
 missing=
 for package in "$@"; do
     command -v "$package" >/dev/null || [ -x "/usr/sbin/$package" ] || missing="$missing $package"
+    # A compiler is of no use without the C library's headers, which a package beside it has.
+    [ "$package" != gcc ] || [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 done
 [ -z "$missing" ] && exit
 if [ "$(id -u)" != 0 ]; then

@@ -225,3 +225,22 @@ def test_every_operation_can_be_told_in_words(abilities: Abilities) -> None:
 def test_root_needs_to_know_whom_to_become() -> None:
     with pytest.raises(AssertionError):
         make_sandbox(None, PLACES, Wishes("full"), ALL)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_network_at_any_level(level: str) -> None:
+    sandbox = make(level, network=True)
+    assert sandbox.has("network")
+    assert sandbox.room[1][0] == "make_room"
+    assert sandbox.room[1][1][-1] == "net"
+    assert ("enter_room", sandbox.room[1][1]) in sandbox.worker
+    assert "network" in in_words(sandbox.room[1])
+
+
+@pytest.mark.parametrize(("abilities", "why"), [(ORDINARY, "started by root"), (OLD, "Linux 5.12")])
+def test_no_network_where_it_cannot_be_had(abilities: Abilities, why: str) -> None:
+    sandbox = make("full", abilities, network=True)
+    (guard,) = [one for one in sandbox.guards if one.name == "network"]
+    assert not guard.is_on
+    assert why in guard.text
+    assert not sandbox.room

@@ -51,6 +51,14 @@ class GuardOptions:
             examples=[False],
         ),
     ] = True
+    network: Annotated[
+        Literal["all", "none"],
+        Field(
+            description="What it can connect to. all: whatever the machine can. none, at any level: a 127.0.0.1 of its own, and "
+            "neither the machine's services, nor other sites', nor the network; sockets in the file system go on working.",
+            examples=["none"],
+        ),
+    ] = "all"
     writable: Annotated[
         tuple[PathText, ...],
         Field(

@@ -8,9 +8,12 @@ Standard library only, Python 3.9.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
+import socket
+import struct
 from typing import Any, Callable, Dict, Sequence, Tuple
 
 from hostel.errors import HostError
@@ -64,11 +67,24 @@ def set_uid(uid: int) -> None:
         raise HostError("cannot become the site's user: root could be regained")
 
 
+_KINDS = {"ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS, "net": syscalls.CLONE_NEWNET}
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # netdevice(7)
+
+
 def make_room(kinds: Sequence[str]) -> None:
-    """Namespaces of these kinds (``ipc``, ``uts``) and always one for mounts, which nobody else is in yet."""
-    flags = {"ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS}
-    syscalls.unshare(syscalls.CLONE_NEWNS | sum(flags[kind] for kind in kinds))
+    """Namespaces of these kinds (``ipc``, ``uts``, ``net``) and always one for mounts, which nobody else is in yet."""
+    syscalls.unshare(syscalls.CLONE_NEWNS | sum(_KINDS[kind] for kind in kinds))
     files.make_private()
+    if "net" in kinds:
+        _raise_loopback()
+
+
+def _raise_loopback() -> None:
+    """Let the processes of a new network namespace reach each other by 127.0.0.1, which is down at first."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH22x", b"lo", 0)
+        (flags,) = struct.unpack("16xH22x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
 
 
 def arrange_files(own: Sequence[str], shared: Sequence[str], covered: Sequence[str], scratch_bytes: int) -> None:
@@ -86,8 +102,7 @@ def enter_room(room: int, kinds: Sequence[str]) -> None:
 
     The one for processes has been joined by the fork. Nothing may be imported as root after this: the files are the room's.
     """
-    flags = {"ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS}
-    syscalls.setns(room, syscalls.CLONE_NEWNS | sum(flags[kind] for kind in kinds))
+    syscalls.setns(room, syscalls.CLONE_NEWNS | sum(_KINDS[kind] for kind in kinds))
     os.close(room)
 
 

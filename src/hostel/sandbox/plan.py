@@ -57,6 +57,7 @@ class Wishes:
     ipc: bool = True
     system_calls: bool = True
     privileges: bool = True
+    network: bool = False  # whether it shall have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,9 @@ def make_sandbox(
     guards = make_guards(identity, wishes, abilities, limits)
     on = {guard.name for guard in guards if guard.is_on}
     kinds = ["ipc", "uts"] if "ipc" in on else []
-    has_room = abilities.is_root and bool(on & {"files", "processes", "ipc"})
+    if "network" in on:
+        kinds.append("net")
+    has_room = abilities.is_root and bool(on & {"files", "processes", "ipc", "network"})
 
     become: list[Operation] = [("enter_group", list(limits.doors))] if limits.doors else []
     become += [("set_limit", name, value, value) for name, value in _limits(limits, abilities)]
@@ -248,6 +251,13 @@ def _guards(identity: Identity | None, wishes: Wishes, abilities: Abilities) -> 
         no_room = "needs Hostel to be started by root"
         no_files = no_filter or ("" if abilities.landlock else "needs Hostel to be started by root, or Landlock")
         files = "writes to its own folders and to /tmp only; reads what the user who started Hostel can"
+    network = Guard(
+        "network",
+        False,
+        "it can connect to whatever this machine can: services on 127.0.0.1 need passwords of their own",
+    )
+    if wishes.network:
+        network = Guard("network", not no_room, no_room or "it has none: a 127.0.0.1 of its own, and nothing else")
     return [
         who,
         guard("privileges", "user", wishes.privileges, "", "programs that would give it another user's rights do not"),
@@ -258,5 +268,5 @@ def _guards(identity: Identity | None, wishes: Wishes, abilities: Abilities) -> 
         guard("processes", "full", wishes.processes, no_room,
               "sees its own processes only, and all of them are ended with its last worker"),
         guard("ipc", "full", wishes.ipc, no_room, "shared memory, semaphores and message queues are its own"),
-        Guard("network", False, "it can connect to whatever this machine can: services on 127.0.0.1 need passwords of their own"),
+        network,
     ]  # fmt: skip

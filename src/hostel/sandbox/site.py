@@ -53,6 +53,7 @@ def _wishes(site: Site, options: ServerOptions) -> Wishes:
         ipc=guard.ipc,
         system_calls=guard.system_calls,
         privileges=guard.privileges,
+        network=guard.network == "none",
     )
 
 

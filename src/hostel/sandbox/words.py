@@ -31,7 +31,13 @@ def _arrange(own: Sequence[str], shared: Sequence[str], covered: Sequence[str], 
 
 def _kinds(kinds: Sequence[str]) -> str:
     return ", ".join(
-        ["files", *({"ipc": "shared memory and message queues", "uts": "host name"}[kind] for kind in kinds)]
+        [
+            "files",
+            *(
+                {"ipc": "shared memory and message queues", "uts": "host name", "net": "network"}[kind]
+                for kind in kinds
+            ),
+        ]
     )
 
 
