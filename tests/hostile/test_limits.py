@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hostel.sandbox.cgroups import Cgroups, Quota, Tree, find_trees
-from tests.hostile.test_isolation import TENANT
+from tests.hostile.stage import TENANT
 from tests.support.server import Server, make_folder, wait_for
 
 TREES = find_trees("/run/hostel-test") if os.geteuid() == 0 else []
