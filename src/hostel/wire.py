@@ -150,8 +150,8 @@ class StartWorker(NamedTuple):
 
     ``operations`` is the sandbox plan as ``[[name, argument, ...], ...]``. ``application`` is ``module:object`` or, for the
     worker that answers a closed site's queue, the front's place for that, with the answer itself in ``page``. ``body`` is the
-    most bytes of a request's body; 0 leaves it to the front. One that ``is_measured`` tells how long its imports take.
-    ``virtualenv`` is what a worker of a bare zygote enters.
+    most bytes of a request's body; 0 leaves it to the front. One that ``is_measured`` tells how long its imports take; one
+    that ``is_fresh`` executes its interpreter anew after the fork. ``virtualenv`` is what a worker of a bare zygote enters.
     """
 
     site: str
@@ -177,6 +177,7 @@ class StartWorker(NamedTuple):
     idle_ignore: Tuple[str, ...] = ()
     is_measured: bool = False
     virtualenv: str = ""
+    is_fresh: bool = False
 
 
 class KillWorker(NamedTuple):

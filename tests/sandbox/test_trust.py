@@ -153,6 +153,18 @@ def test_an_interpreter_of_a_tenant(environment: Path, folder: Path) -> None:
     assert not judge(environment)
 
 
+@pytest.mark.parametrize("part", ["bin", "bin/python3.12", "lib/python3.12", "lib/python3.12/site-packages"])
+def test_an_interpreter_itself(folder: Path, part: str) -> None:
+    """What a site names by ``python``: it is trusted with all that it executes, or not at all."""
+    (folder / "python" / "bin").mkdir(parents=True)
+    (folder / "python" / "lib" / "python3.12" / "site-packages").mkdir(parents=True)
+    python = folder / "python" / "bin" / "python3.12"
+    shutil.copy("/bin/true", python)
+    assert judge(python)
+    give(folder / "python" / part)
+    assert not judge(python)
+
+
 def test_a_standard_library_of_a_tenant(environment: Path, folder: Path) -> None:
     theirs = folder / "python"
     (theirs / "lib" / "python3.11").mkdir(parents=True)

@@ -44,6 +44,7 @@ METAVARS = {
     "guard": "LEVEL",
     "hide": "DIR",
     "tenants": "DIR",
+    "pythons": "DIR",
     "user_range": "FIRST-LAST",
     "users": "WHOSE",
     "time": "TIME",

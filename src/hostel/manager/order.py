@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hostel.errors import SiteError
 from hostel.options.check import find_obstacles
+from hostel.options.python import folder_of_programs, is_interpreter
 from hostel.options.server import ServerOptions
 from hostel.options.site import Site
 from hostel.sandbox.identity import Identity
@@ -42,16 +43,15 @@ def make_environment(site: Site, state: str, identity: Identity, *, is_developme
     In development no bytecode is written: Python knows a source by its size and the second of its last change (PEP 552),
     and would run the old code when somebody edits faster than that.
     """
-    python = site.environment or sys.prefix
     variables = {
-        "PATH": f"{python}/bin:{SEARCH_PATH}",
+        "PATH": f"{folder_of_programs(site.environment or sys.prefix)}:{SEARCH_PATH}",
         "LANG": "C.UTF-8",
         "HOME": identity.home,
         "USER": identity.name,
         "LOGNAME": identity.name,
         "STATE_DIRECTORY": state,
     }
-    if site.environment:
+    if site.environment and not is_interpreter(site.environment):
         variables["VIRTUAL_ENV"] = site.environment
     if is_development:
         variables["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -91,6 +91,7 @@ def make_order(
         lent_packages=own_packages() if site.environment else "",
         page="",
         body=site.limits.body or 0,
+        is_fresh=site.start == "fresh",
         idle_ignore=site.workers.idle_ignore,
         has_room=has_room,
         joins_processes=has_room and sandbox.has("processes"),

@@ -23,6 +23,7 @@ from hostel.api.views import (
 from hostel.errors import SiteError
 from hostel.manager import order as orders
 from hostel.options.check import identity_of
+from hostel.options.python import settle_python
 from hostel.options.site import Problem, Site
 from hostel.sandbox.site import guards_of, sandbox_of
 from hostel.sandbox.words import in_words
@@ -84,7 +85,8 @@ def make_explanation(server: Server, name: str) -> ExplainView:
     if managed is None or managed.machine.site.app is None:
         raise SiteError(f"cannot explain {name}: it has no processes", "a site of files alone is served by the front")
     site = managed.machine.site
-    sandbox = sandbox_of(site, identity_of(site, server.options), server.options)
+    identity = identity_of(site, server.options)
+    sandbox = sandbox_of(settle_python(site, identity, server.options), identity, server.options)
     return ExplainView(
         name,
         [GuardView(guard.name, guard.is_on, guard.text) for guard in sandbox.guards],
@@ -99,6 +101,7 @@ def make_session(server: Server, name: str) -> SessionView:
         raise SiteError(f"cannot run a command as {name}: it has no processes", "its file has no app")
     site = managed.machine.site
     identity = identity_of(site, server.options)
+    site = settle_python(site, identity, server.options)
     state = orders.prepare(site, identity, server.options)
     managed.prepare_log()
     sandbox = sandbox_of(site, identity, server.options, for_command=True)

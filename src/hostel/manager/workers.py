@@ -41,6 +41,7 @@ from hostel.manager.site import ManagedSite, Surroundings
 from hostel.manager.worker import ManagedWorker, sentence_of
 from hostel.manager.zygotes import Cell, Zygote, Zygotes
 from hostel.options.check import identity_of
+from hostel.options.python import settle_python
 from hostel.options.site import Site
 from hostel.sandbox.abilities import find_abilities
 from hostel.sandbox.cgroups import Cgroups
@@ -180,6 +181,7 @@ class Workers:
             order = orders.make_away_order(site, identity, page, place)
         else:
             options = self.surroundings.options
+            site = settle_python(site, identity, options)
             state = orders.prepare(site, identity, options)
             sandbox = sandbox_of(site, identity, options)
             if sandbox.room:

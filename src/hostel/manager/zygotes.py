@@ -31,6 +31,7 @@ from hostel.manager.link import SupervisorLink
 from hostel.manager.logs import LogReader, ServerLog
 from hostel.manager.rooms import Room
 from hostel.manager.upgrade import CODE
+from hostel.options.python import is_interpreter
 from hostel.sandbox import identity as identities
 from hostel.sandbox.identity import Identity
 from hostel.sandbox.trust import find_base, is_trusted_environment
@@ -95,6 +96,8 @@ def interpreter_of(environment: str) -> str:
     """The path of an environment's Python. Raises ``SiteError`` when there is none."""
     if environment == OWN_ENVIRONMENT:
         return sys.executable
+    if is_interpreter(environment):
+        return environment
     path = os.path.join(environment, "bin", "python")
     if not os.path.exists(path):
         raise SiteError(

@@ -10,6 +10,7 @@ import os
 import sys
 
 from hostel.errors import SiteError
+from hostel.options.python import is_interpreter, library_of, prefix_of, settle_python
 from hostel.options.server import ServerOptions
 from hostel.options.site import OWN_USER, Problem, Site
 from hostel.sandbox import identity as identities
@@ -59,7 +60,10 @@ def find_obstacles(site: Site, identity: Identity) -> list[Problem]:
         reason = f"its directory cannot be used: {site.directory} is not a folder"
         problems.append(Problem(site.name, site.file, "directory", reason, "name the folder of the application"))
     remedy = f"give the site an environment that {who} can read, as one made in its folder by /usr/bin/python3 -m venv"
-    if site.environment:
+    if site.environment and is_interpreter(site.environment):
+        places = [("Python", site.environment), ("Python", library_of(site.environment))]
+        places += [("Python", path) for path in packages_of(site.environment)]
+    elif site.environment:
         places = [("environment", site.environment), ("Python", os.path.join(site.environment, "bin", "python"))]
         places += [("environment", path) for path in packages_of(site.environment)]
     else:
@@ -76,10 +80,14 @@ def find_obstacles(site: Site, identity: Identity) -> list[Problem]:
 def check_site(site: Site, options: ServerOptions) -> list[Problem]:
     """Everything that ``hostel check`` can find out about a site without starting it."""
     problems = []
+    where = "user"
     try:
-        problems += find_obstacles(site, identity_of(site, options))
+        identity = identity_of(site, options)
+        where = "python"
+        site = settle_python(site, identity, options)
+        problems += find_obstacles(site, identity)
     except SiteError as error:
-        problems.append(Problem(site.name, site.file, "user", str(error), error.hint))
+        problems.append(Problem(site.name, site.file, where, str(error), error.hint))
     collect = "make it (Django: python manage.py collectstatic), or correct the path"
     for key, mappings, remedy in (
         ("static", site.static, collect),
@@ -152,6 +160,12 @@ def _missing_part(place: str, parts: list[str]) -> str:
 
 def packages_of(environment: str) -> list[str]:
     """The site-packages folders of an environment."""
+    if is_interpreter(environment):
+        library = library_of(environment)
+        if prefix_of(environment) != "/usr":
+            return [os.path.join(library, "site-packages")]
+        local = os.path.join("/usr/local/lib", os.path.basename(library), "dist-packages")  # as Debian has it
+        return [path for path in (local, "/usr/lib/python3/dist-packages") if os.path.isdir(path)]
     lib = os.path.join(environment, "lib")
     try:
         return [os.path.join(lib, name, "site-packages") for name in os.listdir(lib) if name.startswith("python3")]

@@ -284,6 +284,22 @@ def parse_variable_name(value: Any) -> str:
     return value
 
 
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # that sites can run on
+
+
+def parse_python(value: Any) -> str:
+    """A version of Python, or the path of an interpreter."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(
+            f'a version is text, because 3.10 is the number 3.1: write it in quotes, as "3.13", not {value}'
+        )
+    if isinstance(value, str) and "/" in value:
+        return parse_path(value)
+    if value not in PYTHONS:
+        raise ValueError(f"has to be one of {', '.join(PYTHONS)}, or the path of an interpreter, not {show(value)}")
+    return str(value)
+
+
 def parse_cookie_name(value: Any) -> str:
     """The name of a cookie, or ``*`` for every cookie."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}|\*", value):
@@ -333,6 +349,7 @@ ErrorStatus = Annotated[str, BeforeValidator(parse_error_status)]
 MountPath = Annotated[str, BeforeValidator(parse_mount_path)]
 SiteName = Annotated[str, BeforeValidator(parse_full_name)]
 Application = Annotated[str, BeforeValidator(parse_application)]
+PythonText = Annotated[str, BeforeValidator(parse_python)]
 PathText = Annotated[str, BeforeValidator(parse_path)]
 UidRange = Annotated[str, BeforeValidator(parse_uid_range)]
 UserName = Annotated[str, BeforeValidator(parse_user)]

@@ -167,6 +167,15 @@ class ServerOptions:
             examples=[["/home", "/root", "/srv/customers"]],
         ),
     ] = ("/home", "/root")
+    pythons: Annotated[
+        tuple[PathText, ...],
+        AfterValidator(_drop_doubles),
+        Field(
+            description="Folder where Pythons are looked for that site files name by version, before the usual places: DIR, "
+            "DIR/bin and DIR/*/bin. May be repeated.",
+            examples=[["/opt/pythons"]],
+        ),
+    ] = ()
     parallel_starts: Annotated[
         int,
         Field(

@@ -27,6 +27,7 @@ from hostel.options.fields import (
     ErrorStatus,
     MountPath,
     PathText,
+    PythonText,
     SiteName,
     UrlPrefix,
     UserName,
@@ -86,6 +87,22 @@ class SiteOptions:
             examples=["/srv/blog/.venv"],
         ),
     ] = None
+    python: Annotated[
+        PythonText | None,
+        Field(
+            description="The Python of this machine that the site runs in, without an environment: a version from 3.9 to 3.14, "
+            "or a path. Default: Hostel's own Python.",
+            examples=["3.13"],
+        ),
+    ] = None
+    start: Annotated[
+        Literal["fork", "fresh"],
+        Field(
+            description="How a worker comes to life: fork is a copy of a process that has the modules already; fresh is a new "
+            "interpreter, slower and larger, which shares nothing with other sites.",
+            examples=["fresh"],
+        ),
+    ] = "fork"
     user: Annotated[
         UserName | None,
         Field(
@@ -194,6 +211,8 @@ class Site:
     mounted_by: tuple[str, ...] = ()
     tls: TlsOptions = NO_TLS
     within: tuple[str, ...] = ()  # a tenant's: where everything lies that it names; empty for the operator's
+    python: str | None = None  # a version, or an absolute path
+    start: str = "fork"
     paths: tuple[tuple[str, str], ...] = ()  # as mount, what is really mounted: the plan finds it out
 
     def with_own_user(self) -> Site:
@@ -213,6 +232,7 @@ class Site:
             self.workers.threads, self.limits.queue, self.limits.request, self.limits.drain, self.limits.body,
             self.workers.idle_ignore, self.guard, self.sent_by_front, self.limits.memory, self.limits.cpu,
             self.limits.processes, self.limits.files, self.limits.file_size, self.limits.disk, *self.within,
+            self.python, self.start,
         )  # fmt: skip
 
     @property
@@ -340,6 +360,8 @@ def make_site(
             domains=tuple(dict.fromkeys(options.domains)) or (default_domain(name),),
             directory=directory,
             environment=absolute(options.environment, folder) if options.environment else None,
+            python=absolute(options.python, folder) if options.python and "/" in options.python else options.python,
+            start=options.start,
             user=options.user,
             reload_on=tuple(dict.fromkeys(absolute(path, directory) for path in options.reload_on)),
             static=mapped(options.static),
@@ -377,6 +399,9 @@ def _contradictions(name: str, file: str, table: Mapping[str, Any], options: Sit
     found: list[tuple[tuple[str, ...], str, str]] = []
     if options.app is None and not options.static and not options.mount:
         found.append(((), "the site has neither app nor static: there is nothing to serve", "add one of them"))
+    if options.python is not None and options.environment is not None:
+        reason = "the site has both environment and python, and an environment has its Python already"
+        found.append((("python",), reason, "remove one of them"))
     for key, table_of_paths in (("static", options.static), ("private", options.private), ("mount", options.mount)):
         if len(table_of_paths) < len(table.get(key, ())):
             reason = "two entries have the same path in URLs: '/a' and '/a/' are one"

@@ -128,7 +128,9 @@ def places_of(site: Site, identity: Identity, options: ServerOptions) -> Places:
         *dict(site.env).get("PYTHONPATH", "").split(os.pathsep),
     ]
     for environment in (site.environment, sys.prefix):
-        if environment:
+        if environment and os.path.isfile(environment):  # an interpreter itself
+            shared += [environment, os.path.dirname(os.path.dirname(os.path.realpath(environment)))]
+        elif environment:
             python = os.path.realpath(os.path.join(environment, "bin", "python"))
             shared += [environment, os.path.dirname(os.path.dirname(python))]
     shared.append(sys.base_prefix)

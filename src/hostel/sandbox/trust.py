@@ -75,6 +75,11 @@ def is_trusted_environment(environment: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_trusted_environment(environment: str, moment: int) -> bool:
+    if os.path.isfile(environment):  # an interpreter itself
+        prefix = os.path.dirname(os.path.dirname(os.path.realpath(environment)))
+        prefixes = [prefix, "/usr/local"] if prefix == "/usr" else [prefix]
+        folders = [path for one in prefixes for path in glob.glob(f"{glob.escape(one)}/lib*/python3*")]
+        return is_trusted(environment) and all(map(_is_trusted_library, folders))
     configuration = os.path.join(environment, "pyvenv.cfg")
     if not all(map(is_trusted, (environment, os.path.join(environment, "bin", "python"), configuration))):
         return False

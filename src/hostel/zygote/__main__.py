@@ -9,6 +9,8 @@ import importlib.util
 import os
 import sys
 
+FRESH = "fresh"  # instead of a descriptor: this is a worker's new interpreter
+
 
 def adopt_package() -> None:
     """Make ``hostel`` importable from the folder that holds this file."""
@@ -28,6 +30,11 @@ def main() -> int:
     With a second argument it is a bare one, whose workers become other virtualenvs.
     """
     adopt_package()
+    if sys.argv[1] == FRESH:
+        from hostel.worker.main import Worker
+        from hostel.zygote.fresh import take_order
+
+        return Worker(take_order(int(sys.argv[2]))).run()
     from hostel.zygote.loop import BecomeWorker, Zygote
 
     worker = None
@@ -37,6 +44,10 @@ def main() -> int:
         worker = order.worker
     # The zygote's frames are gone now, and so is the exception, which would be the context of all that the site raises.
     # From here this process is the worker, and it ends like any interpreter, with the site's own atexit functions.
+    if worker is not None and worker.order.is_fresh:
+        from hostel.zygote.fresh import execute
+
+        execute(worker, os.path.abspath(__file__))
     return worker.run() if worker is not None else 0
 
 
