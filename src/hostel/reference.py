@@ -50,6 +50,9 @@ PRINTED = {
     "hostel explain --json": views.ExplainView,
     "hostel explain --start --json": views.StartView,
     "hostel check --json": views.CheckView,
+    "hostel env list --json": views.EnvironmentsView,
+    "hostel env show --json": views.EnvironmentView,
+    "hostel env create, sync --json": views.MadeView,
 }
 
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from hostel.api.views import (
+    EnvironmentsView,
     ExplainView,
     LogsView,
     PurgedView,
@@ -56,6 +57,11 @@ class PauseArguments(OrderArguments):
 
 @checked_dataclass(frozen=True, slots=True, config=_CONFIG)
 class UpgradeArguments:
+    """None."""
+
+
+@checked_dataclass(frozen=True, slots=True, config=_CONFIG)
+class EnvironmentsArguments:
     """None."""
 
 
@@ -152,6 +158,9 @@ CALLS = {
             MeasureArguments,
             StartView,
             "Start a worker beside the site's own to measure it, ask it for a page, and end it.",
+        ),
+        Call(
+            "environments", EnvironmentsArguments, EnvironmentsView, "What the sites run in, and what is known of that."
         ),
         Call("session", LogsArguments, SessionView, "How a command is run as the site's worker would be."),
         Call("logs", LogsArguments, LogsView, "The paths of a site's logs."),

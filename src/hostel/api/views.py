@@ -131,6 +131,44 @@ class ZygoteView:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentView:
+    """What sites run in: a virtualenv, or a Python of the machine."""
+
+    path: Annotated[str, "the virtualenv, or the interpreter, or the prefix of the Python that Hostel runs in"]
+    sites: Annotated[Sequence[str], "the sites that run in it"]
+    zygotes: Annotated[Sequence[ZygoteView], "the processes that fork workers in it"]
+    learned: Annotated[Sequence[str], "modules that its sites were seen to import, other than their own"]
+    tried: Annotated[bool, "whether a zygote has tried to import them"]
+    imported: Annotated[Sequence[str], "those that it has imported then"]
+    refused: Annotated[Mapping[str, str], "others, each with what was against it in the trial"]
+    seconds: Annotated[float, "how long all that took"]
+    python: Annotated[str, "the interpreter that it stands on"] = ""
+    version: Annotated[str, 'its version, as "3.13"; empty when that cannot be told'] = ""
+    size: Annotated[int, "bytes that its files take on the disk; 0 for an interpreter itself"] = 0
+    source: Annotated[str, "the file that hostel env has made it from; empty when something else has made it"] = ""
+    problem: Annotated[str, "what is wrong with it; empty when nothing is"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentsView:
+    """The environments in use."""
+
+    environments: Annotated[Sequence[EnvironmentView], "all that a site runs in"]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeView:
+    """A virtualenv that has been made."""
+
+    path: Annotated[str, "where it is"]
+    python: Annotated[str, "the interpreter that it stands on"]
+    version: Annotated[str, 'its version, as "3.13"']
+    size: Annotated[int, "bytes that its files take on the disk"]
+    source: Annotated[str, "the file that it was made from"]
+    reloaded: Annotated[Sequence[str], "the sites that were reloaded, because they run in it"]
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetView:
     """What the workers of all sites may take together, and what they take."""
 

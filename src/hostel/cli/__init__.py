@@ -10,6 +10,7 @@ import hostel
 from hostel.cli.add import add, remove
 from hostel.cli.cache import cache
 from hostel.cli.check import check
+from hostel.cli.env import env
 from hostel.cli.explain import explain
 from hostel.cli.logs import logs
 from hostel.cli.orders import pause, reload, start, stop
@@ -59,6 +60,7 @@ for one in (
     add,
     remove,
     cache,
+    env,
     check,
     upgrade,
     welcome,

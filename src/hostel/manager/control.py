@@ -23,6 +23,7 @@ from hostel.api import framing
 from hostel.api.calls import (
     CALLS,
     AddArguments,
+    EnvironmentsArguments,
     LogsArguments,
     MeasureArguments,
     OrderArguments,
@@ -36,6 +37,7 @@ from hostel.api.views import LogsView, PurgedView, RemovedView, UpgradeView, as_
 from hostel.errors import Bug, HostelError, PeerError, SiteError, UsageError
 from hostel.machine import events as e
 from hostel.machine.state import State
+from hostel.manager.environments import make_environments
 from hostel.manager.probe import Probe
 from hostel.manager.server import Server
 from hostel.manager.status import make_explanation, make_session, make_status
@@ -170,6 +172,10 @@ async def measure(server: Server, arguments: MeasureArguments) -> Answer:
     yield as_dict(await probe.measure(arguments.seconds))
 
 
+async def environments(server: Server, _: EnvironmentsArguments) -> Answer:
+    yield as_dict(make_environments(server))
+
+
 async def session(server: Server, arguments: LogsArguments) -> Answer:
     check_names(server, [arguments.site])
     yield as_dict(make_session(server, arguments.site))
@@ -199,7 +205,7 @@ async def purge(server: Server, arguments: PurgeArguments) -> Answer:
 
 HANDLERS: dict[str, Callable[[Server, Any], Answer]] = {
     "status": status, "start": start, "stop": stop, "pause": pause, "reload": reload, "logs": logs, "explain": explain,
-    "measure": measure, "session": session,
+    "environments": environments, "measure": measure, "session": session,
     "add": add, "remove": remove, "purge": purge, "upgrade": upgrade,
 }  # fmt: skip
 

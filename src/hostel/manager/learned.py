@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 
+from hostel.wire import Preloaded
+
 MODULES = 3000
 NAME_BYTES = 120
 BYTES = 100_000  # of all names of an environment: they have to fit into one message to its zygote
@@ -22,6 +24,7 @@ class LearnedModules:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._modules: dict[str, dict[str, None]] = {}
+        self._trials: dict[str, Preloaded] = {}
 
     def modules(self, environment: str) -> tuple[str, ...]:
         """What a zygote of this environment should import."""
@@ -37,6 +40,16 @@ class LearnedModules:
         self._save(environment, known)
         return True
 
+    def remember_trial(self, environment: str, trial: Preloaded) -> None:
+        """Remember what a zygote of this environment has made of what was learned, to be shown."""
+        self._trials[environment] = trial
+        self._save(environment, self._of(environment))
+
+    def trial(self, environment: str) -> Preloaded | None:
+        """What the last zygote has made of it; None when none has tried."""
+        self._of(environment)
+        return self._trials.get(environment)
+
     def _path(self, environment: str) -> str:
         digest = hashlib.sha256(environment.encode()).hexdigest()[:16]
         return os.path.join(self.folder, f"{digest}.json")
@@ -51,6 +64,10 @@ class LearnedModules:
                 table = json.load(file)
                 if table["environment"] == environment:
                     modules = [name for name in table["modules"] if isinstance(name, str)]
+                    imported, refused, seconds = table["trial"]
+                    self._trials[environment] = Preloaded(
+                        tuple(map(str, imported)), {str(name): str(refused[name]) for name in refused}, float(seconds)
+                    )
             self._modules[environment] = limit(modules)
         return self._modules[environment]
 
@@ -59,7 +76,10 @@ class LearnedModules:
         with contextlib.suppress(OSError):
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             with open(f"{path}.new", "w") as file:
-                json.dump({"environment": environment, "modules": list(modules)}, file)
+                table: dict[str, object] = {"environment": environment, "modules": list(modules)}
+                if environment in self._trials:
+                    table["trial"] = self._trials[environment]
+                json.dump(table, file)
             os.replace(f"{path}.new", path)
 
 

@@ -276,6 +276,7 @@ class Zygotes:
                 return
             if isinstance(message, Preloaded):
                 zygote.preloaded = len(message.imported)
+                self.learned.remember_trial(zygote.environment or sys.prefix, message)
                 self._take_over(zygote)
             else:
                 self._on_message(zygote, message)
