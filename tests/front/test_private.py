@@ -158,7 +158,8 @@ FOREIGN = (
     "/.hostel/private/%2e%2e/%2e%2e/app.sock", "/.hostel/file/etc/passwd", "/.hostel/link/etc/passwd", "/.hostel/aged/x",
     "/.hostel/valued/x", "/.hostel/oversize", "/.hostel/error/200/busy", "/.hostel/error/503/../../nginx.conf", "/.hostel/",
     "@find", "@site", "@mounts", "@mounted", "@valued", "@limited", "@unlimited", "@sent", "@general", "@layers", "@static",
-    "@asgi", "@unheard", "@broken", "@unreadable", "@none", "@", "http://other.localhost/static/theirs.txt", "/paid-too/c.txt", "/media/a.txt",
+    "@asgi", "@unheard", "@broken", "@unreadable", "@none", "@", "http://other.localhost/static/theirs.txt", "/paid-too/c.txt",
+    "/media/a.txt",
 )  # fmt: skip
 
 
