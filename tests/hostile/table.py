@@ -23,7 +23,7 @@ ROOT = {
     "zygotes": ("zygote",),
     "messages between them": ("wire.py",),
 }  # fmt: skip
-MOST = 1500  # lines, of all that
+MOST = 1600  # lines, of all that
 # What is only ever called by a process that is not root any more: see test_what_is_not_counted_is_not_executed_as_root.
 LATER = ("sandbox/landlock.py", "sandbox/seccomp.py")
 MANAGER = (
