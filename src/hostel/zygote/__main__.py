@@ -47,7 +47,7 @@ def main() -> int:
     if worker is not None and worker.order.is_fresh:
         from hostel.zygote.fresh import execute
 
-        execute(worker, os.path.abspath(__file__))
+        execute(worker, os.path.abspath(__file__), FRESH)
     return worker.run() if worker is not None else 0
 
 

@@ -16,8 +16,8 @@ from hostel.wire import StartWorker, decode, encode
 DESCRIPTORS = range(3, 8)  # what a worker may have beside its output; see worker.main
 
 
-def execute(worker: Any, entry: str) -> None:
-    """Become a new interpreter that goes on with the order. Returns only when that fails, which the manager is told."""
+def execute(worker: Any, entry: str, word: str) -> None:
+    """Become a new interpreter, told by ``word``, with the same order. Returns only when that fails; the manager is told."""
     try:
         order = os.memfd_create("order", 0)
         os.write(order, encode(worker.order))
@@ -27,7 +27,7 @@ def execute(worker: Any, entry: str) -> None:
                 os.set_inheritable(number, True)
             except OSError:
                 pass  # this worker has none of this number
-        os.execv(sys.executable, [sys.executable, "-I", "-X", "utf8", entry, "fresh", str(order)])
+        os.execv(sys.executable, [sys.executable, "-I", "-X", "utf8", entry, word, str(order)])
     except OSError as error:
         reason = f"cannot start a new interpreter: {error.strerror}"
         sys.exit(worker.fail(reason, 'start = "fork" in the site file does without', ""))
